@@ -1,0 +1,102 @@
+//! The part of a hub that other threads may touch: its inbox, its epoll instance, and whether it sleeps.
+#![allow(unsafe_code)]
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+
+use crossbeam_queue::SegQueue;
+use rustix::process::Pid;
+
+use crate::poller::Poller;
+use crate::task::{Home, Task};
+
+/// What other threads ask of a hub.
+pub(super) enum Message {
+    /// Put this task, whose wait the sender has ended, on the ready queue.
+    Schedule(NonNull<Task>),
+    /// Let go of the sink registered under this token.
+    Forget(u64),
+}
+
+// SAFETY: a task is `Sync`, and the receiving hub is the one that owns it.
+unsafe impl Send for Message {}
+
+/// A hub as seen from other threads. Kept alive by the hub and by every descriptor registered with it.
+pub(crate) struct Remote {
+    /// Unique in the process, never reused.
+    pub(super) id: u64,
+    /// The hub's OS thread.
+    pub(super) thread: Pid,
+    inbox: SegQueue<Message>,
+    /// Whether the hub may be waiting for events with an inbox that it found empty.
+    ///
+    /// Set by the hub before it waits, cleared by the hub when it is back, or by the one sender that thereby takes on
+    /// the duty to wake the poller. A message cannot be overlooked: the hub stores `true`, fences, and only then looks into
+    /// the inbox; a sender pushes, fences, and only then looks at this flag. Of two such sequences at least one sees the
+    /// other's store (both fences are sequentially consistent), so either the hub finds the message and does not
+    /// wait, or the sender finds `true` and wakes it. A hub that is awake costs a sender no system call.
+    asleep: AtomicBool,
+    pub(crate) poller: Poller,
+}
+
+impl Remote {
+    pub(super) fn new() -> std::io::Result<Remote> {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        Ok(Remote {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            thread: rustix::thread::gettid(),
+            inbox: SegQueue::new(),
+            asleep: AtomicBool::new(false),
+            poller: Poller::new()?,
+        })
+    }
+
+    pub(super) fn send(&self, message: Message) {
+        self.inbox.push(message);
+        fence(Ordering::SeqCst);
+        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel) {
+            if let Err(error) = self.poller.wake() {
+                // An eventfd write fails for no reason that a process can bring about.
+                log::error!("cannot wake a hub: {error}");
+            }
+        }
+    }
+
+    pub(super) fn receive(&self) -> Option<Message> {
+        self.inbox.pop()
+    }
+
+    /// Announces that the hub is about to wait. Returns whether it may: nothing has been sent to it meanwhile.
+    pub(super) fn fall_asleep(&self) -> bool {
+        self.asleep.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if self.inbox.is_empty() {
+            return true;
+        }
+        self.asleep.store(false, Ordering::Relaxed);
+        false
+    }
+
+    pub(super) fn wake_up(&self) {
+        self.asleep.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the hub waits and nobody has woken it.
+    pub(super) fn is_asleep(&self) -> bool {
+        self.asleep.load(Ordering::Acquire)
+    }
+}
+
+impl Home for Remote {
+    fn schedule_remotely(&self, task: NonNull<Task>) {
+        // The moment the message is in, the hub may run the task, end it, and end itself: the flag and the poller that
+        // `send` touches afterwards must be kept alive by a count of our own.
+        // SAFETY: hubs keep their `Remote` in an `Arc`, and this one is alive, by the caller's contract.
+        let this = unsafe {
+            Arc::increment_strong_count(self);
+            Arc::from_raw(self)
+        };
+        this.send(Message::Schedule(task));
+    }
+}

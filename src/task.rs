@@ -1,0 +1,546 @@
+//! Tasks: what a green thread is to the scheduler, from its spawn to its end.
+//!
+//! Owns the wait word, the queues that tasks stand in, and their memory. A task is one reference-counted allocation: this
+//! header, and behind it whatever the creator needs (the closure, the result), reached through a `Vtable`. The hub holds
+//! one reference until the task has ended; handles hold the others.
+//!
+//! # The wait word
+//!
+//! `Task::word` holds the number of the current wait (the epoch) and one of these states:
+//!
+//! | state       | meaning                                    | set by                      | may become                   |
+//! |-------------|--------------------------------------------|-----------------------------|------------------------------|
+//! | `RUNNING`   | not started, running, or ready to run      | its hub's thread            | `WAITING`, `PARKED`          |
+//! | `WAITING`   | about to suspend, or suspended             | its hub's thread (`begin`)  | one of the three below       |
+//! | `PARKED`    | the same, and `unpark` may end it          | its hub's thread (`begin`)  | one of the three below       |
+//! | `NOTIFIED`  | what it waited for happened; scheduled     | any thread, by one CAS      | `RUNNING`, when resumed      |
+//! | `TIMED_OUT` | its deadline passed; scheduled             | its hub's thread, by CAS    | `RUNNING`, when resumed      |
+//! | `CANCELLED` | it has to unwind; scheduled                | any thread, by one CAS      | `RUNNING`, when resumed      |
+//!
+//! A wait is ended by exactly one successful compare-and-swap from (`epoch`, `WAITING` or `PARKED`), and whoever makes it
+//! schedules the task. That is the whole protocol: a waker of an earlier wait fails because the epoch has moved on, two
+//! wakers of one wait cannot both succeed, and a task can never stand in a ready queue twice. A wake-up that arrives after
+//! `begin` but before the suspension needs no care: it schedules the task, and only the task's own hub can resume it,
+//! which cannot happen before that task has switched out.
+//!
+//! # Which thread may touch what
+//!
+//! `word`, `token`, `references` and the fields that never change are shared. Everything in a `Cell` belongs to the thread of
+//! the task's hub.
+#![allow(unsafe_code)]
+
+use std::cell::Cell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::num::NonZeroU64;
+use std::ops::Deref;
+use std::os::fd::RawFd;
+use std::panic::Location;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use crate::coroutine::Worker;
+use crate::stack::Class;
+use crate::timer::TimerId;
+
+const STATE_BITS: u32 = 3;
+const STATE_MASK: u64 = (1 << STATE_BITS) - 1;
+const RUNNING: u64 = 0;
+const WAITING: u64 = 1;
+const PARKED: u64 = 2;
+const NOTIFIED: u64 = 3;
+const TIMED_OUT: u64 = 4;
+const CANCELLED: u64 = 5;
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub(crate) enum Outcome {
+    Notified = NOTIFIED,
+    TimedOut = TIMED_OUT,
+    Cancelled = CANCELLED,
+}
+
+/// What a task waits for, as deadlock reports tell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// It was spawned or let others run, and has not had its turn.
+    Turn,
+    /// `spawn_later`: the time of its start.
+    Start,
+    /// Memory for a stack.
+    Stack,
+    /// `sleep`.
+    Sleep,
+    /// `thread::park`.
+    Park,
+    /// The end of the green thread with this id.
+    Join(NonZeroU64),
+    /// The end of the green threads of a scope.
+    Scope,
+    /// Readiness of a descriptor.
+    Readable(RawFd),
+    Writable(RawFd),
+    /// A job on the pool of OS threads.
+    Job(&'static str),
+    /// The back-off of a listener that cannot accept.
+    BackOff,
+}
+
+impl Reason {
+    /// Whether the wait can be ended by the world outside the process's green threads.
+    pub(crate) fn is_external(self) -> bool {
+        matches!(
+            self,
+            Reason::Readable(_) | Reason::Writable(_) | Reason::Job(_)
+        )
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Turn => f.write_str("waits for its turn to run"),
+            Reason::Start => f.write_str("waits for the time of its start"),
+            Reason::Stack => f.write_str("waits for a stack: the kernel gives no more memory"),
+            Reason::Sleep => f.write_str("sleeps"),
+            Reason::Park => f.write_str("is parked (thread::park)"),
+            Reason::Join(id) => write!(f, "joins green thread {id}"),
+            Reason::Scope => f.write_str("waits for the green threads of its scope"),
+            Reason::Readable(fd) => write!(f, "waits until descriptor {fd} is readable"),
+            Reason::Writable(fd) => write!(f, "waits until descriptor {fd} is writable"),
+            Reason::Job(what) => write!(f, "waits for {what} on the blocking pool"),
+            Reason::BackOff => f.write_str("waits before it accepts again"),
+        }
+    }
+}
+
+/// A hub, as the tasks that belong to it and the wakers on other threads know it.
+pub(crate) trait Home: Sync {
+    /// Schedules a woken task from a thread that is not the hub's.
+    fn schedule_remotely(&self, task: NonNull<Task>);
+}
+
+/// What a task's creator supplies.
+pub(crate) struct Vtable {
+    /// Runs the task to its end on the current stack, or, when it was cancelled before it started, only ends it. Called
+    /// once, on the hub's thread; must not unwind.
+    pub(crate) run: unsafe fn(NonNull<Task>),
+    /// Frees the allocation when the last reference is gone, on any thread.
+    pub(crate) free: unsafe fn(NonNull<Task>),
+}
+
+/// The header of a task.
+pub(crate) struct Task {
+    vtable: &'static Vtable,
+    /// Handles plus one for the hub until the task has ended.
+    references: AtomicUsize,
+    /// See the state table above.
+    word: AtomicU64,
+    /// Set by `unpark`, consumed by `park`.
+    token: AtomicBool,
+    /// The hub that the task belongs to. Alive for as long as the task has not ended; see `Waker::wake`.
+    home: NonNull<dyn Home>,
+    /// The hub's number, by which a thread recognises tasks of its own hub. Numbers are never reused, addresses are.
+    pub(crate) home_id: u64,
+    pub(crate) id: NonZeroU64,
+    pub(crate) name: Option<Box<str>>,
+    /// Where it was spawned.
+    pub(crate) site: &'static Location<'static>,
+    /// The kind of stack it needs.
+    pub(crate) class: Class,
+    /// The scope it belongs to, by address; null for none.
+    pub(crate) scope: *const (),
+    /// What it runs on: from its first run until its end.
+    pub(crate) worker: Cell<Option<NonNull<Worker>>>,
+    /// Its deadline, while it waits with one.
+    pub(crate) timer: Cell<Option<TimerId>>,
+    /// What it waits for, and since when on the hub's clock.
+    pub(crate) reason: Cell<Reason>,
+    pub(crate) since: Cell<u64>,
+    /// It has to unwind at its next suspension.
+    pub(crate) cancelled: Cell<bool>,
+    /// It was unwinding when it last suspended.
+    pub(crate) unwinding: Cell<bool>,
+    /// A stack was set aside for its start.
+    pub(crate) has_reservation: Cell<bool>,
+    /// The next task in the ready queue.
+    next_ready: Cell<Option<NonNull<Task>>>,
+    /// The neighbours in the hub's list of tasks that have not ended.
+    older: Cell<Option<NonNull<Task>>>,
+    younger: Cell<Option<NonNull<Task>>>,
+}
+
+// SAFETY: the fields in cells are touched by the hub's thread only, as the module's documentation demands; the rest is
+// immutable or atomic. `home` is `Sync`; `scope` is compared, never followed.
+unsafe impl Sync for Task {}
+// SAFETY: as above; a task may be freed by any thread, and what it then holds (a name) is `Send`.
+unsafe impl Send for Task {}
+
+/// What `Task::new` needs to know.
+pub(crate) struct Origin {
+    pub(crate) id: NonZeroU64,
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) site: &'static Location<'static>,
+    pub(crate) class: Class,
+    pub(crate) scope: *const (),
+}
+
+impl Task {
+    /// A header that already counts two references: the hub's and the creator's.
+    pub(crate) fn new(
+        vtable: &'static Vtable,
+        home: NonNull<dyn Home>,
+        home_id: u64,
+        origin: Origin,
+    ) -> Task {
+        Task {
+            vtable,
+            references: AtomicUsize::new(2),
+            word: AtomicU64::new(RUNNING),
+            token: AtomicBool::new(false),
+            home,
+            home_id,
+            id: origin.id,
+            name: origin.name,
+            site: origin.site,
+            class: origin.class,
+            scope: origin.scope,
+            worker: Cell::new(None),
+            timer: Cell::new(None),
+            reason: Cell::new(Reason::Turn),
+            since: Cell::new(0),
+            cancelled: Cell::new(false),
+            unwinding: Cell::new(false),
+            has_reservation: Cell::new(false),
+            next_ready: Cell::new(None),
+            older: Cell::new(None),
+            younger: Cell::new(None),
+        }
+    }
+
+    /// Closes the wait for the time of its start, if it was spawned with one.
+    pub(crate) fn start(&self) {
+        let word = self.word.load(Ordering::Acquire);
+        if word & STATE_MASK != RUNNING {
+            self.finish_wait();
+        }
+    }
+
+    /// Runs the task to its end.
+    ///
+    /// # Safety
+    ///
+    /// Only once, by the body of a worker of the task's hub.
+    pub(crate) unsafe fn run(&self) {
+        // SAFETY: the caller's contract is that of the table's function.
+        unsafe { (self.vtable.run)(NonNull::from(self)) }
+    }
+
+    /// Opens a wait and returns what ends it. The task must be the running one of the calling thread.
+    pub(crate) fn begin(&self, parked: bool) -> Waker {
+        let word = self.word.load(Ordering::Relaxed);
+        debug_assert_eq!(word & STATE_MASK, RUNNING, "a task waits for one thing at a time");
+        let epoch = (word >> STATE_BITS) + 1;
+        let state = if parked { PARKED } else { WAITING };
+        if parked {
+            // Ordered against `token` in `unpark`: of this store and the later load of the token here, and the store of the
+            // token and the later load of the word there, one side sees the other's.
+            self.word.store(epoch << STATE_BITS | state, Ordering::SeqCst);
+        } else {
+            self.word.store(epoch << STATE_BITS | state, Ordering::Release);
+        }
+        Waker {
+            task: NonNull::from(self),
+            epoch,
+        }
+    }
+
+    /// Closes the wait that the hub has just resumed the task from, and says how it ended.
+    pub(crate) fn finish_wait(&self) -> Outcome {
+        let word = self.word.load(Ordering::Acquire);
+        self.word.store(word & !STATE_MASK, Ordering::Relaxed);
+        match word & STATE_MASK {
+            NOTIFIED => Outcome::Notified,
+            TIMED_OUT => Outcome::TimedOut,
+            CANCELLED => Outcome::Cancelled,
+            state => unreachable!("a task was resumed in state {state}, before its wait ended"),
+        }
+    }
+
+    /// Closes a wait that was opened but will not be suspended for. Fails when something has already ended it: the task is
+    /// then scheduled, and has to suspend.
+    pub(crate) fn abort_wait(&self) -> bool {
+        let word = self.word.load(Ordering::Relaxed);
+        matches!(word & STATE_MASK, WAITING | PARKED)
+            && self
+                .word
+                .compare_exchange(
+                    word,
+                    word & !STATE_MASK,
+                    Ordering::Acquire,
+                    Ordering::Relaxed,
+                )
+                .is_ok()
+    }
+
+    /// Ends whatever wait the task is in. Returns whether it was waiting.
+    fn end_any_wait(&self, states: &[u64], outcome: Outcome) -> bool {
+        let mut word = self.word.load(Ordering::SeqCst);
+        while states.contains(&(word & STATE_MASK)) {
+            let woken = word & !STATE_MASK | outcome as u64;
+            match self.word.compare_exchange_weak(
+                word,
+                woken,
+                Ordering::AcqRel,
+                Ordering::SeqCst,
+            ) {
+                Ok(_) => return true,
+                Err(current) => word = current,
+            }
+        }
+        false
+    }
+
+    /// Makes the token available and ends a wait in `park`. Returns whether the caller has to schedule the task.
+    pub(crate) fn unpark(&self) -> bool {
+        self.token.store(true, Ordering::SeqCst);
+        self.end_any_wait(&[PARKED], Outcome::Notified)
+    }
+
+    /// Takes the token, if it is there.
+    pub(crate) fn take_token(&self) -> bool {
+        self.token.load(Ordering::SeqCst) && self.token.swap(false, Ordering::SeqCst)
+    }
+
+    /// Ends the task's wait so that it unwinds. Returns whether the caller has to schedule it; a task that is not waiting
+    /// meets its cancellation when it next suspends.
+    pub(crate) fn cancel_wait(&self) -> bool {
+        self.end_any_wait(&[WAITING, PARKED], Outcome::Cancelled)
+    }
+
+    /// Whether the task has been run at least once. Hub's thread only.
+    pub(crate) fn has_started(&self) -> bool {
+        self.worker.get().is_some()
+    }
+
+    /// Has the task's hub schedule it, from another thread.
+    ///
+    /// # Safety
+    ///
+    /// The caller must have ended a wait of the task, and not have scheduled it yet.
+    pub(crate) unsafe fn schedule_remotely(&self) {
+        // SAFETY: a hub outlives its tasks, and this one cannot end before it has been scheduled by this very call.
+        unsafe { self.home.as_ref() }.schedule_remotely(NonNull::from(self));
+    }
+}
+
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "green thread {} '{name}'", self.id),
+            None => write!(f, "green thread {}", self.id),
+        }
+    }
+}
+
+/// Ends one particular wait of one task. Holds no reference: see `end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Waker {
+    task: NonNull<Task>,
+    epoch: u64,
+}
+
+impl Waker {
+    /// Ends the wait, unless it has already ended. Returns the task when this call ended it; the caller must schedule it.
+    ///
+    /// # Safety
+    ///
+    /// The task must not have been freed. It has not been while its wait is not closed, so it is enough that the waiting
+    /// side has to get past the caller (a lock, or being on the same thread) before it returns from a wait that this
+    /// waker did not end.
+    pub(crate) unsafe fn end(self, outcome: Outcome) -> Option<NonNull<Task>> {
+        // SAFETY: the caller's contract.
+        let task = unsafe { self.task.as_ref() };
+        let open = self.epoch << STATE_BITS;
+        let woken = open | outcome as u64;
+        // A wait is `WAITING` far more often than `PARKED`.
+        let ended = [WAITING, PARKED].into_iter().any(|state| {
+            task.word
+                .compare_exchange(open | state, woken, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+        });
+        ended.then_some(self.task)
+    }
+}
+
+/// A counted reference to a task.
+pub(crate) struct TaskRef(NonNull<Task>);
+
+// SAFETY: a task is `Send` and `Sync`, and its count is atomic.
+unsafe impl Send for TaskRef {}
+// SAFETY: as above.
+unsafe impl Sync for TaskRef {}
+
+impl TaskRef {
+    /// # Safety
+    ///
+    /// The caller must own one of the references that the task counts, and gives it up.
+    pub(crate) unsafe fn from_raw(task: NonNull<Task>) -> TaskRef {
+        TaskRef(task)
+    }
+
+    pub(crate) fn as_ptr(&self) -> NonNull<Task> {
+        self.0
+    }
+
+    /// A reference to a task that the caller knows to be alive.
+    pub(crate) fn of(task: &Task) -> TaskRef {
+        task.references.fetch_add(1, Ordering::Relaxed);
+        TaskRef(NonNull::from(task))
+    }
+}
+
+impl Clone for TaskRef {
+    fn clone(&self) -> Self {
+        TaskRef::of(self)
+    }
+}
+
+impl Deref for TaskRef {
+    type Target = Task;
+
+    fn deref(&self) -> &Task {
+        // SAFETY: the reference that this value counts for keeps the task alive.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for TaskRef {
+    fn drop(&mut self) {
+        // A sole owner cannot be raced by anybody: no read-modify-write is needed. `Acquire` and `Release` make what other
+        // owners did before they let go visible to the one that frees.
+        if self.references.load(Ordering::Acquire) != 1
+            && self.references.fetch_sub(1, Ordering::AcqRel) != 1
+        {
+            return;
+        }
+        // SAFETY: this was the last reference.
+        unsafe { (self.vtable.free)(self.0) };
+    }
+}
+
+/// A queue of tasks in order of arrival, linked through the tasks. A task stands in at most one.
+pub(crate) struct ReadyQueue {
+    first: Cell<Option<NonNull<Task>>>,
+    last: Cell<Option<NonNull<Task>>>,
+    /// Used by the hub's thread only.
+    not_send: PhantomData<*const ()>,
+}
+
+impl ReadyQueue {
+    pub(crate) const fn new() -> Self {
+        ReadyQueue {
+            first: Cell::new(None),
+            last: Cell::new(None),
+            not_send: PhantomData,
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.get().is_none()
+    }
+
+    pub(crate) fn first(&self) -> Option<NonNull<Task>> {
+        self.first.get()
+    }
+
+    /// # Safety
+    ///
+    /// The task must stay alive while it is queued, which it does because only the hub ends tasks and takes them out first,
+    /// and it must not be queued already, which the wait word sees to.
+    pub(crate) unsafe fn push(&self, task: NonNull<Task>) {
+        // SAFETY: the caller's contract, for this task and for the last one.
+        unsafe {
+            task.as_ref().next_ready.set(None);
+            match self.last.replace(Some(task)) {
+                Some(last) => last.as_ref().next_ready.set(Some(task)),
+                None => self.first.set(Some(task)),
+            }
+        }
+    }
+
+    pub(crate) fn pop(&self) -> Option<NonNull<Task>> {
+        let task = self.first.get()?;
+        // SAFETY: queued tasks are alive.
+        let next = unsafe { task.as_ref().next_ready.get() };
+        self.first.set(next);
+        if next.is_none() {
+            self.last.set(None);
+        }
+        Some(task)
+    }
+}
+
+/// The tasks of a hub that have not ended, in the order of their spawn.
+pub(crate) struct TaskList {
+    oldest: Cell<Option<NonNull<Task>>>,
+    youngest: Cell<Option<NonNull<Task>>>,
+    len: Cell<usize>,
+}
+
+impl TaskList {
+    pub(crate) const fn new() -> Self {
+        TaskList {
+            oldest: Cell::new(None),
+            youngest: Cell::new(None),
+            len: Cell::new(0),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len.get()
+    }
+
+    /// Adds a task that has just been spawned.
+    pub(crate) fn push(&self, task: &Task) {
+        let this = NonNull::from(task);
+        task.older.set(self.youngest.get());
+        match self.youngest.replace(Some(this)) {
+            // SAFETY: listed tasks are alive: the hub takes each out before it lets go of its reference.
+            Some(last) => unsafe { last.as_ref() }.younger.set(Some(this)),
+            None => self.oldest.set(Some(this)),
+        }
+        self.len.set(self.len.get() + 1);
+    }
+
+    /// Takes out a task that has ended.
+    pub(crate) fn remove(&self, task: &Task) {
+        let (older, younger) = (task.older.take(), task.younger.take());
+        // SAFETY: neighbours are listed, hence alive.
+        unsafe {
+            match older {
+                Some(older) => older.as_ref().younger.set(younger),
+                None => self.oldest.set(younger),
+            }
+            match younger {
+                Some(younger) => younger.as_ref().older.set(older),
+                None => self.youngest.set(older),
+            }
+        }
+        self.len.set(self.len.get() - 1);
+    }
+
+    /// References to all tasks, oldest first.
+    pub(crate) fn snapshot(&self) -> Vec<TaskRef> {
+        let mut all = Vec::with_capacity(self.len());
+        let mut next = self.oldest.get();
+        while let Some(task) = next {
+            // SAFETY: listed tasks are alive.
+            let task = unsafe { task.as_ref() };
+            all.push(TaskRef::of(task));
+            next = task.younger.get();
+        }
+        all
+    }
+}

@@ -1,0 +1,322 @@
+//! Green threads: [`std::thread`] for the hub.
+//!
+//! The names, signatures and semantics are std's. A green thread runs on the OS thread that spawned it and is never moved,
+//! so neither its closure nor its result has to be `Send`; green threads of one OS thread may share `Rc<RefCell<_>>`.
+//! They run one at a time, in the order in which they became ready, and each until it waits for something or calls
+//! [`yield_now`].
+//!
+//! Code that is not in a green thread (main, a test, a thread made by [`std::thread`]) is the *root* of its OS thread. All
+//! functions work there too: while the root waits, the green threads of its OS thread run.
+//!
+//! # Differences from std
+//!
+//! - `spawn` needs neither `Send` nor enough memory for a stack: see [`spawn`].
+//! - [`ThreadId`] is a type of its own, because std's cannot be made.
+//! - [`JoinHandle::join_timeout`] and [`sleep_until`] exist.
+//! - `thread_local!` variables belong to the OS thread, hence are shared by its green threads.
+//! - A green thread that still waits when its OS thread ends is unwound there; [`Killed`] is what its joiners get.
+//! - A panic hook must not call anything of this crate that blocks.
+
+mod builder;
+mod join_handle;
+mod packet;
+mod scope;
+
+use std::fmt;
+use std::num::NonZeroU64;
+use std::panic::Location;
+use std::ptr;
+use std::time::{Duration, Instant};
+
+use crate::hub;
+use crate::park;
+use crate::task::TaskRef;
+
+pub use self::builder::Builder;
+pub use self::join_handle::JoinHandle;
+pub use self::scope::{Scope, ScopedJoinHandle, scope};
+pub use crate::park::Killed;
+pub use std::thread::{AccessError, LocalKey, Result, available_parallelism};
+
+use packet::Spawn;
+
+impl Spawn {
+    /// For a green thread that gets its stack when it first runs.
+    fn lazily(scope: *const (), site: &'static Location<'static>) -> Spawn {
+        Spawn {
+            name: None,
+            stack_size: None,
+            reserve: false,
+            at: None,
+            scope,
+            site,
+        }
+    }
+}
+
+/// Spawns a green thread on the calling OS thread. It begins to run when the caller next waits, after all that are ready.
+///
+/// Spawning takes no stack. A green thread gets one at its first turn; if the kernel refuses memory then, the green thread
+/// waits until another one ends. [`Builder::spawn`] reports the refusal instead.
+///
+/// # Panics
+///
+/// Panics when this is the OS thread's first call and its hub cannot be created for want of descriptors or memory.
+///
+/// # Examples
+///
+/// ```
+/// use std::cell::Cell;
+/// use std::rc::Rc;
+///
+/// let counter = Rc::new(Cell::new(0));
+/// let shared = Rc::clone(&counter);
+/// let handle = greenhub::thread::spawn(move || shared.set(shared.get() + 1));
+/// assert_eq!(counter.get(), 0, "spawn does not switch");
+/// handle.join().unwrap();
+/// assert_eq!(counter.get(), 1);
+/// ```
+#[track_caller]
+pub fn spawn<F, T>(f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + 'static,
+    T: 'static,
+{
+    spawn_with(f, Spawn::lazily(ptr::null(), Location::caller()))
+}
+
+/// Spawns a green thread that begins to run after `delay`, measured from now.
+///
+/// # Panics
+///
+/// As [`spawn`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// let start = Instant::now();
+/// let later = greenhub::spawn_later(Duration::from_millis(5), Instant::now);
+/// assert!(later.join().unwrap() - start >= Duration::from_millis(5));
+/// ```
+#[track_caller]
+pub fn spawn_later<F, T>(delay: Duration, f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + 'static,
+    T: 'static,
+{
+    let mut options = Spawn::lazily(ptr::null(), Location::caller());
+    options.at = Some(after(delay));
+    spawn_with(f, options)
+}
+
+#[allow(unsafe_code)]
+fn spawn_with<F, T>(f: F, options: Spawn) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + 'static,
+    T: 'static,
+{
+    // SAFETY: nothing is borrowed.
+    match unsafe { packet::spawn(f, options, |_, _| ()) } {
+        Ok(packet) => JoinHandle::new(packet),
+        Err(error) => panic!("cannot spawn a green thread: {error}"),
+    }
+}
+
+/// The point in time `delay` from now. One beyond what the clock can tell becomes one in a hundred years.
+fn after(delay: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+    let now = Instant::now();
+    now.checked_add(delay).unwrap_or_else(|| now + CENTURY)
+}
+
+/// The green thread that calls this, or, outside of one, the root of the OS thread.
+///
+/// # Examples
+///
+/// ```
+/// let handle = greenhub::spawn(|| greenhub::thread::current().id());
+/// let id = handle.thread().id();
+/// assert_eq!(handle.join().unwrap(), id);
+/// ```
+#[must_use]
+pub fn current() -> Thread {
+    hub::with(|hub| Thread::new(TaskRef::of(hub.running())))
+}
+
+/// Lets every other green thread that is ready run, then goes on.
+///
+/// A green thread that computes for long calls this from time to time, for the others' sake. Calling it in a loop starves
+/// neither timers nor sockets.
+///
+/// # Examples
+///
+/// ```
+/// let handle = greenhub::spawn(|| "ran");
+/// greenhub::thread::yield_now();
+/// assert!(handle.is_finished());
+/// ```
+#[inline]
+pub fn yield_now() {
+    park::yield_now();
+}
+
+/// Waits for at least `duration`; never less. Zero means to let the others run once, as [`yield_now`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// let start = Instant::now();
+/// greenhub::thread::sleep(Duration::from_micros(200));
+/// assert!(start.elapsed() >= Duration::from_micros(200));
+/// ```
+pub fn sleep(duration: Duration) {
+    if duration.is_zero() {
+        yield_now();
+    } else {
+        park::sleep_until(after(duration));
+    }
+}
+
+/// Waits until `deadline`; returns at once if it has passed.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// let deadline = Instant::now() + Duration::from_millis(1);
+/// greenhub::thread::sleep_until(deadline);
+/// assert!(Instant::now() >= deadline);
+/// ```
+pub fn sleep_until(deadline: Instant) {
+    if Instant::now() < deadline {
+        park::sleep_until(deadline);
+    }
+}
+
+/// Waits until the caller's token is made available by [`Thread::unpark`], and consumes it. Does not wait if it is there.
+///
+/// May be called by green threads and by the root, and unparked from any OS thread.
+///
+/// # Panics
+///
+/// In the root context, when a deadlock is found.
+///
+/// # Examples
+///
+/// ```
+/// let main = greenhub::thread::current();
+/// greenhub::spawn(move || main.unpark());
+/// greenhub::thread::park();
+/// ```
+pub fn park() {
+    park::park_for_token(None);
+}
+
+/// As [`park`], but waits no longer than `duration`.
+///
+/// # Examples
+///
+/// ```
+/// greenhub::thread::park_timeout(std::time::Duration::from_millis(1));
+/// ```
+pub fn park_timeout(duration: Duration) {
+    park::park_for_token(Some(after(duration)));
+}
+
+/// Whether the calling green thread is unwinding because of a panic or a cancellation.
+///
+/// [`std::thread::panicking`] answers for the OS thread, hence also while another green thread is suspended in a
+/// destructor in the middle of unwinding. This function tells them apart, with one limit: while one is suspended so, a
+/// green thread that begins to panic is not recognised as panicking.
+///
+/// # Examples
+///
+/// ```
+/// assert!(!greenhub::thread::panicking());
+/// ```
+#[must_use]
+pub fn panicking() -> bool {
+    hub::with(|hub| hub.is_unwinding(hub.running()))
+}
+
+/// A handle to a green thread, or to the root of an OS thread.
+///
+/// # Examples
+///
+/// ```
+/// let root = greenhub::thread::current();
+/// std::thread::spawn(move || root.unpark());
+/// greenhub::thread::park();
+/// ```
+#[derive(Clone)]
+pub struct Thread {
+    task: TaskRef,
+}
+
+impl Thread {
+    fn new(task: TaskRef) -> Thread {
+        Thread { task }
+    }
+
+    /// Makes the thread's token available; if it waits in [`park`], it goes on. Callable from any OS thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// greenhub::thread::current().unpark();
+    /// greenhub::thread::park(); // Returns at once.
+    /// ```
+    pub fn unpark(&self) {
+        park::unpark(&self.task);
+    }
+
+    /// A number that no other green thread or root of this process has or ever had.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let other = greenhub::spawn(|| ());
+    /// assert_ne!(greenhub::thread::current().id(), other.thread().id());
+    /// ```
+    #[must_use]
+    pub fn id(&self) -> ThreadId {
+        ThreadId(self.task.id)
+    }
+
+    /// The name given by [`Builder::name`]; for a root, that of the OS thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(greenhub::spawn(|| ()).thread().name(), None);
+    /// ```
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.task.name.as_deref()
+    }
+}
+
+impl fmt::Debug for Thread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Thread")
+            .field("id", &self.id())
+            .field("name", &self.name())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Identifies a green thread, or the root of an OS thread, among all of this process.
+///
+/// # Examples
+///
+/// ```
+/// let id = greenhub::thread::current().id();
+/// assert_eq!(id, greenhub::thread::current().id());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ThreadId(NonZeroU64);

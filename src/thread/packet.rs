@@ -1,0 +1,298 @@
+//! A green thread's task together with its closure and its result: the one allocation behind a handle.
+//!
+//! # States
+//!
+//! `state` is a set of bits, each set once and never cleared:
+//!
+//! | bit        | set by                                  | promises                                                        |
+//! |------------|-----------------------------------------|-----------------------------------------------------------------|
+//! | `FINISHED` | the green thread, by `fetch_or`         | the result is written, and the green thread is done with it     |
+//! | `DETACHED` | the handle when dropped, by `fetch_or`  | nobody will take the result                                     |
+//! | `AWAITED`  | a joiner, under the lock of `joiners`   | somebody may wait in `joiners`: whoever sets `FINISHED` looks   |
+//!
+//! Whoever sets the second of `FINISHED` and `DETACHED` drops the result: the green thread in its own context, or the handle
+//! in that of its owner. So a result that is not `Send` never leaves its thread, although the memory may be freed by
+//! another one that holds a `Thread`.
+#![allow(unsafe_code)]
+
+use std::cell::{Cell, UnsafeCell};
+use std::io;
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Instant;
+
+use crate::hub::{self, Hub};
+use crate::park::{self, Killed, TimedOut};
+use crate::stack::Class;
+use crate::task::{Origin, Outcome, Reason, Task, TaskRef, Vtable, Waker};
+use crate::wait_queue::WaitQueue;
+
+const FINISHED: u8 = 1;
+const DETACHED: u8 = 2;
+const AWAITED: u8 = 4;
+
+/// What a green thread is spawned with.
+pub(super) struct Spawn {
+    pub(super) name: Option<Box<str>>,
+    pub(super) stack_size: Option<usize>,
+    /// Fail now rather than wait later if there is no memory for the stack.
+    pub(super) reserve: bool,
+    /// Start then instead of at the next turn.
+    pub(super) at: Option<Instant>,
+    pub(super) scope: *const (),
+    pub(super) site: &'static Location<'static>,
+}
+
+/// The part of a green thread's allocation that does not depend on the closure's type.
+#[repr(C)]
+pub(super) struct Packet<T> {
+    /// First, so that a pointer to the task is one to the packet.
+    task: Task,
+    state: AtomicU8,
+    /// A joiner on the same hub, which needs no lock. Hub's thread only.
+    joiner: Cell<Option<Waker>>,
+    /// Joiners on other threads, and further ones on the same hub.
+    joiners: WaitQueue<()>,
+    result: UnsafeCell<Option<super::Result<T>>>,
+}
+
+/// A packet with its closure.
+#[repr(C)]
+struct Spawned<F, T> {
+    packet: Packet<T>,
+    closure: UnsafeCell<ManuallyDrop<F>>,
+    /// Runs when the closure and, if nobody wants it, the result are gone; then the scope's frame is no longer needed.
+    on_end: fn(&Task, panicked: bool),
+}
+
+/// A reference to a packet, which keeps it alive.
+pub(super) struct PacketRef<T> {
+    task: TaskRef,
+    packet: NonNull<Packet<T>>,
+}
+
+/// Makes a green thread and hands it to the hub of the calling thread.
+///
+/// # Safety
+///
+/// The caller must see to it that what `F` and `T` borrow outlives the call of `on_end`, and for `T` the packet's last use.
+pub(super) unsafe fn spawn<F, T>(
+    f: F,
+    options: Spawn,
+    on_end: fn(&Task, panicked: bool),
+) -> io::Result<PacketRef<T>>
+where
+    F: FnOnce() -> T,
+{
+    hub::try_with(|hub| {
+        let class = match options.stack_size {
+            Some(size) => hub.class_of(size)?,
+            None => hub.default_class(),
+        };
+        let (reserve, at) = (options.reserve, options.at);
+        let task = Spawned::allocate(hub, f, options, class, on_end);
+        // SAFETY: of the two references that a new task counts, this one is for the handle.
+        let task = unsafe { TaskRef::from_raw(task) };
+        match at {
+            Some(deadline) => hub.adopt_later(&task, deadline),
+            None => {
+                if let Err(error) = hub.adopt(&task, reserve) {
+                    // SAFETY: the hub has not taken its reference, nor will it run the closure.
+                    unsafe {
+                        drop(TaskRef::from_raw(task.as_ptr()));
+                        drop(Spawned::<F, T>::take_closure(task.as_ptr()));
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        let packet = task.as_ptr().cast();
+        Ok(PacketRef { task, packet })
+    })
+}
+
+impl<F: FnOnce() -> T, T> Spawned<F, T> {
+    const VTABLE: Vtable = Vtable {
+        run: Self::run,
+        free: Self::free,
+    };
+
+    fn allocate(
+        hub: &Hub,
+        f: F,
+        options: Spawn,
+        class: Class,
+        on_end: fn(&Task, bool),
+    ) -> NonNull<Task> {
+        let origin = Origin {
+            id: hub.next_id(),
+            name: options.name,
+            site: options.site,
+            class,
+            scope: options.scope,
+        };
+        let (home, home_id) = hub.home();
+        let spawned = Box::new(Spawned::<F, T> {
+            packet: Packet {
+                task: Task::new(const { &Self::VTABLE }, home, home_id, origin),
+                state: AtomicU8::new(0),
+                joiner: Cell::new(None),
+                joiners: WaitQueue::new(()),
+                result: UnsafeCell::new(None),
+            },
+            closure: UnsafeCell::new(ManuallyDrop::new(f)),
+            on_end,
+        });
+        NonNull::from(Box::leak(spawned)).cast()
+    }
+
+    /// # Safety
+    ///
+    /// Once, by whoever is going to run or drop the closure.
+    unsafe fn take_closure(task: NonNull<Task>) -> F {
+        // SAFETY: the task is the head of a `Spawned<F, T>`, and the closure is still there, by the caller's contract.
+        unsafe { ManuallyDrop::take(&mut *task.cast::<Self>().as_ref().closure.get()) }
+    }
+
+    unsafe fn run(task: NonNull<Task>) {
+        // SAFETY: the function is in the table of tasks that `allocate` made.
+        let this = unsafe { task.cast::<Self>().as_ref() };
+        // SAFETY: tasks are run once.
+        let f = unsafe { Self::take_closure(task) };
+        let task = &this.packet.task;
+        let result = if task.cancelled.get() {
+            catch_unwind(AssertUnwindSafe(|| drop(f))).and(Err(Box::new(Killed) as _))
+        } else {
+            catch_unwind(AssertUnwindSafe(f))
+        };
+        let panicked = result.as_ref().is_err_and(|payload| !payload.is::<Killed>());
+        if let Err(payload) = &result
+            && panicked
+        {
+            log_panic(task, &**payload);
+        }
+        this.packet.finish(result);
+        (this.on_end)(task, panicked);
+    }
+
+    unsafe fn free(task: NonNull<Task>) {
+        // SAFETY: `allocate` made the box, and this was the last reference. The closure is gone, `ManuallyDrop` says so.
+        drop(unsafe { Box::from_raw(task.cast::<Self>().as_ptr()) });
+    }
+}
+
+impl<T> Packet<T> {
+    fn is_finished(&self) -> bool {
+        self.state.load(Ordering::Acquire) & FINISHED != 0
+    }
+
+    /// Stores the result and wakes the joiners.
+    fn finish(&self, result: super::Result<T>) {
+        // SAFETY: nobody else touches the result before `FINISHED` is set.
+        unsafe { *self.result.get() = Some(result) };
+        let before = self.state.fetch_or(FINISHED, Ordering::AcqRel);
+        if let Some(joiner) = self.joiner.take() {
+            // SAFETY: the joiner is on this thread and takes its waker out of here before it leaves.
+            unsafe { hub::wake(joiner, Outcome::Notified) };
+        }
+        if before & AWAITED != 0 {
+            self.joiners.lock().notify_all();
+        }
+        if before & DETACHED != 0 {
+            self.drop_result();
+        }
+    }
+
+    /// Drops the result of a finished, detached green thread.
+    fn drop_result(&self) {
+        // SAFETY: both bits are set, and the one who set the second, this caller, owns the result.
+        let result = unsafe { (*self.result.get()).take() };
+        if catch_unwind(AssertUnwindSafe(|| drop(result))).is_err() {
+            log::error!("dropping the result of {} panicked", self.task);
+        }
+    }
+
+    fn wait_on_same_hub(&self, reason: Reason, deadline: Option<Instant>) -> Result<(), TimedOut> {
+        park::park(
+            reason,
+            deadline,
+            |waker| self.joiner.set(Some(waker)),
+            || self.joiner.set(None),
+        )
+    }
+
+    fn wait_in_queue(&self, reason: Reason, deadline: Option<Instant>) -> Result<(), TimedOut> {
+        let joiners = self.joiners.lock();
+        // Whoever sets `FINISHED` after this sees `AWAITED` and takes the lock, which this holds until it is queued.
+        if self.state.fetch_or(AWAITED, Ordering::AcqRel) & FINISHED != 0 {
+            return Ok(());
+        }
+        joiners.wait(reason, deadline)
+    }
+}
+
+impl<T> PacketRef<T> {
+    fn packet(&self) -> &Packet<T> {
+        // SAFETY: `task` keeps the allocation alive.
+        unsafe { self.packet.as_ref() }
+    }
+
+    pub(super) fn task(&self) -> &TaskRef {
+        &self.task
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.packet().is_finished()
+    }
+
+    /// Waits until the green thread has finished.
+    pub(super) fn wait(&self, deadline: Option<Instant>) -> Result<(), TimedOut> {
+        let packet = self.packet();
+        let reason = Reason::Join(self.task.id);
+        while !packet.is_finished() {
+            let same_hub = hub::current_id() == Some(self.task.home_id);
+            if same_hub {
+                let running = hub::with(|hub| ptr::eq(hub.running(), &*self.task));
+                assert!(!running, "{} cannot join itself: it would wait for ever", *self.task);
+            }
+            if same_hub && packet.joiner.get().is_none() {
+                packet.wait_on_same_hub(reason, deadline)?;
+            } else {
+                packet.wait_in_queue(reason, deadline)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the result of a green thread that has finished.
+    pub(super) fn into_result(self) -> super::Result<T> {
+        assert!(self.is_finished());
+        // SAFETY: the green thread is done with the result, and this is the handle, which is consumed.
+        let result = unsafe { (*self.packet().result.get()).take() };
+        let this = ManuallyDrop::new(self);
+        // SAFETY: the field is moved out once; without `drop`, the green thread is not detached again.
+        drop(unsafe { ptr::read(&this.task) });
+        result.expect("the result is taken once")
+    }
+}
+
+impl<T> Drop for PacketRef<T> {
+    fn drop(&mut self) {
+        let packet = self.packet();
+        if packet.state.fetch_or(DETACHED, Ordering::AcqRel) & FINISHED != 0 {
+            packet.drop_result();
+        }
+    }
+}
+
+#[cold]
+fn log_panic(task: &Task, payload: &(dyn std::any::Any + Send)) {
+    let message = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a payload that is no string");
+    log::error!("{task} (spawned at {}) panicked: {message}", task.site);
+}

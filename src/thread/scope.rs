@@ -1,0 +1,276 @@
+//! Scoped green threads, which may borrow from the stack of the one that spawns them.
+//!
+//! `scope` returns, or unwinds, only when every green thread of the scope has ended: also when its closure panics, when
+//! the green thread that runs it is cancelled, and when it turns out that the scope can never end. In that last case
+//! (the root waits for the scope, and nothing can ever happen again) the green threads of the scope are cancelled,
+//! and only when they are gone does the report of the deadlock unwind from here.
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::packet::{self, PacketRef, Spawn};
+use super::{Result, Thread};
+use crate::hub;
+use crate::task::{Reason, Task};
+use crate::wait_queue::WaitQueue;
+
+/// A scope to spawn green threads in; see [`scope`].
+///
+/// # Differences from std
+///
+/// It is not `Sync`: the green threads of a scope run on the OS thread that opened it, and can all reach it.
+pub struct Scope<'scope, 'env: 'scope> {
+    state: State,
+    /// Invariant in both lifetimes, as std's, and bound to its OS thread.
+    scope: PhantomData<&'scope mut &'scope ()>,
+    env: PhantomData<(&'env mut &'env (), *const ())>,
+}
+
+/// What the green threads of a scope and their handles know of it.
+struct State {
+    /// The green threads that have not ended.
+    running: WaitQueue<usize>,
+    /// Those that panicked and have not been joined.
+    panics: AtomicUsize,
+}
+
+/// An owned permission to join on a scoped green thread.
+///
+/// # Examples
+///
+/// ```
+/// let text = String::from("shared");
+/// let length = greenhub::thread::scope(|scope| scope.spawn(|| text.len()).join().unwrap());
+/// assert_eq!(length, 6);
+/// ```
+pub struct ScopedJoinHandle<'scope, T> {
+    packet: PacketRef<T>,
+    thread: Thread,
+    state: &'scope State,
+}
+
+// SAFETY: as for `JoinHandle`; of the state only an atomic is used.
+unsafe impl<T: Send> Send for ScopedJoinHandle<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for ScopedJoinHandle<'_, T> {}
+
+/// Opens a scope in which green threads may borrow local variables, runs `f` in it, and waits for all of them.
+///
+/// The waiting cannot be cut short: a green thread that is cancelled while it waits here unwinds after the scope has ended.
+///
+/// # Panics
+///
+/// Resumes the panic of `f`, if it panicked. Panics with "a scoped thread panicked" if a green thread of the scope panicked
+/// and was not joined. In the root context, panics with a report when the scope can never end because of a deadlock;
+/// the green threads of the scope are cancelled first.
+///
+/// # Examples
+///
+/// ```
+/// let mut numbers = vec![1, 2, 3];
+/// let mut sum = 0;
+/// greenhub::thread::scope(|scope| {
+///     scope.spawn(|| sum = numbers.iter().sum());
+/// });
+/// numbers.push(sum);
+/// assert_eq!(numbers, [1, 2, 3, 6]);
+/// ```
+pub fn scope<'env, F, T>(f: F) -> T
+where
+    F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
+{
+    let scope = Scope {
+        state: State {
+            running: WaitQueue::new(0),
+            panics: AtomicUsize::new(0),
+        },
+        scope: PhantomData,
+        env: PhantomData,
+    };
+    let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
+    let deadlock = scope.wait();
+    match result {
+        Err(payload) => resume_unwind(payload),
+        Ok(_) if deadlock.is_some() => panic!("{}", deadlock.unwrap_or_default()),
+        Ok(_) if scope.state.panics.load(Ordering::Relaxed) > 0 => {
+            panic!("a scoped thread panicked")
+        }
+        Ok(value) => value,
+    }
+}
+
+impl<'scope, 'env> Scope<'scope, 'env> {
+    /// Spawns a green thread that may borrow what outlives the scope. Like [`spawn`](super::spawn), it does not switch.
+    ///
+    /// # Panics
+    ///
+    /// Panics when this is the OS thread's first call and its hub cannot be created.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let greeting = String::from("hello");
+    /// greenhub::thread::scope(|scope| {
+    ///     scope.spawn(|| assert_eq!(greeting, "hello"));
+    ///     scope.spawn(|| assert_eq!(greeting.len(), 5));
+    /// });
+    /// ```
+    #[track_caller]
+    pub fn spawn<F, T>(&'scope self, f: F) -> ScopedJoinHandle<'scope, T>
+    where
+        F: FnOnce() -> T + 'scope,
+        T: 'scope,
+    {
+        let options = Spawn::lazily(self.address(), Location::caller());
+        self.adopt(f, options)
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    pub(super) fn adopt<F, T>(
+        &'scope self,
+        f: F,
+        options: Spawn,
+    ) -> io::Result<ScopedJoinHandle<'scope, T>>
+    where
+        F: FnOnce() -> T + 'scope,
+        T: 'scope,
+    {
+        // SAFETY: what `F` and `T` borrow outlives `'scope`, which ends after `wait`, hence after `State::leave` for every
+        // green thread of the scope. The handle cannot outlive `'scope`.
+        let packet = unsafe { packet::spawn(f, options, State::leave) }?;
+        *self.state.running.lock() += 1;
+        Ok(ScopedJoinHandle {
+            thread: Thread::new(packet.task().clone()),
+            packet,
+            state: &self.state,
+        })
+    }
+
+    /// What the tasks of this scope have in `Task::scope`.
+    pub(super) fn address(&self) -> *const () {
+        ptr::from_ref(&self.state).cast()
+    }
+
+    /// Waits until all green threads have ended. Returns the report if there was a deadlock.
+    fn wait(&self) -> Option<String> {
+        let mut report = None;
+        loop {
+            let running = self.state.running.lock();
+            if *running == 0 {
+                return report;
+            }
+            match running.wait_shielded(Reason::Scope) {
+                Ok(_) => {}
+                Err(deadlock) if report.is_none() => {
+                    report = Some(deadlock.0);
+                    hub::with(|hub| hub.cancel_scope(self.address()));
+                }
+                Err(deadlock) => {
+                    // The destructors of a cancelled green thread wait for ever. Its frames borrow from this one, which can
+                    // neither return nor unwind.
+                    log::error!("{}", deadlock.0);
+                    eprintln!("{}\nfatal: a scope can neither end nor unwind, aborting", deadlock.0);
+                    std::process::abort();
+                }
+            }
+        }
+    }
+}
+
+impl State {
+    /// Notes that a green thread of the scope has ended.
+    fn leave(task: &Task, panicked: bool) {
+        // SAFETY: `adopt` set the address, and the scope has not ended because this green thread had not. It does not end
+        // before this function has returned: the one that waits for it is resumed by the hub that this runs on.
+        let state = unsafe { &*task.scope.cast::<State>() };
+        if panicked {
+            state.panics.fetch_add(1, Ordering::Relaxed);
+        }
+        let mut running = state.running.lock();
+        *running -= 1;
+        if *running == 0 {
+            running.notify_all();
+        }
+    }
+}
+
+impl<T> ScopedJoinHandle<'_, T> {
+    /// The green thread that this handle belongs to.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// greenhub::thread::scope(|scope| {
+    ///     let handle = scope.spawn(greenhub::thread::park);
+    ///     handle.thread().unpark();
+    /// });
+    /// ```
+    #[must_use]
+    pub fn thread(&self) -> &Thread {
+        &self.thread
+    }
+
+    /// Waits for the green thread to finish and returns its result.
+    ///
+    /// # Errors
+    ///
+    /// `Err` with the payload of the panic if the green thread panicked; the scope then does not panic for it.
+    ///
+    /// # Panics
+    ///
+    /// As [`JoinHandle::join`](super::JoinHandle::join).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// greenhub::thread::scope(|scope| {
+    ///     let handle = scope.spawn(|| panic!("caught by join"));
+    ///     assert!(handle.join().is_err());
+    /// });
+    /// ```
+    pub fn join(self) -> Result<T> {
+        let _ = self.packet.wait(None);
+        let result = self.packet.into_result();
+        if let Err(payload) = &result
+            && !payload.is::<super::Killed>()
+        {
+            self.state.panics.fetch_sub(1, Ordering::Relaxed);
+        }
+        result
+    }
+
+    /// Whether the green thread has finished, so that `join` would not wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// greenhub::thread::scope(|scope| {
+    ///     let handle = scope.spawn(|| ());
+    ///     greenhub::yield_now();
+    ///     assert!(handle.is_finished());
+    /// });
+    /// ```
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.packet.is_finished()
+    }
+}
+
+impl fmt::Debug for Scope<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scope")
+            .field("running", &*self.state.running.lock())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Debug for ScopedJoinHandle<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScopedJoinHandle").finish_non_exhaustive()
+    }
+}

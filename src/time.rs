@@ -1,0 +1,3 @@
+//! Points in time and durations: [`std::time`], which never blocks.
+
+pub use std::time::*;
