@@ -136,7 +136,15 @@ impl Poller {
         // SAFETY: the buffer has room for `capacity` events; the other pointers are null or valid through the call.
         let mut count = unsafe {
             let buffer = events.0.as_mut_ptr();
-            libc::syscall(libc::SYS_epoll_pwait2, epoll, buffer, capacity, timespec, no_mask, 0)
+            libc::syscall(
+                libc::SYS_epoll_pwait2,
+                epoll,
+                buffer,
+                capacity,
+                timespec,
+                no_mask,
+                0,
+            )
         };
         if count < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ENOSYS) {
             // Kernels before 5.11 wait for whole milliseconds: rounded up, so that nothing is early.
@@ -144,9 +152,8 @@ impl Poller {
                 i32::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
             });
             // SAFETY: as above.
-            count = unsafe {
-                libc::epoll_wait(epoll, events.0.as_mut_ptr(), capacity, millis).into()
-            };
+            count =
+                unsafe { libc::epoll_wait(epoll, events.0.as_mut_ptr(), capacity, millis).into() };
         }
         if count >= 0 {
             // SAFETY: the kernel has written that many events.

@@ -171,9 +171,7 @@ impl Pool {
         if size > MAX_SIZE {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
-                format!(
-                    "a stack of {size} bytes is not possible: the largest is {MAX_SIZE} bytes"
-                ),
+                format!("a stack of {size} bytes is not possible: the largest is {MAX_SIZE} bytes"),
             ));
         }
         let size = size
@@ -196,11 +194,6 @@ impl Pool {
             next_slab_stacks: FIRST_SLAB_STACKS,
         });
         Ok(Class(class))
-    }
-
-    /// Usable bytes of a class's stacks.
-    pub(crate) fn size_of(&self, class: Class) -> usize {
-        self.classes[class.index()].size
     }
 
     /// Takes a guarded stack.
@@ -300,9 +293,7 @@ impl SizeClass {
 
     fn map_slab(&mut self) -> io::Result<u32> {
         let spacing = GUARD_SIZE + self.size;
-        let mut stacks = self
-            .next_slab_stacks
-            .min((MAX_SLAB_BYTES / spacing).max(1));
+        let mut stacks = self.next_slab_stacks.min((MAX_SLAB_BYTES / spacing).max(1));
         let start = loop {
             match map(stacks * spacing) {
                 Ok(start) => break start,
@@ -452,10 +443,13 @@ mod tests {
     fn sizes_are_rounded_up_and_classes_shared() {
         let mut pool = Pool::new(Guard::Mprotect);
         let tiny = pool.class_of(1).unwrap();
-        assert_eq!(pool.size_of(tiny), MIN_SIZE);
+        assert_eq!(pool.classes[tiny.index()].size, MIN_SIZE);
         assert_eq!(pool.class_of(MIN_SIZE).unwrap(), tiny);
         let odd = pool.class_of(MIN_SIZE + 1).unwrap();
-        assert_eq!(pool.size_of(odd) % rustix::param::page_size(), 0);
+        assert_eq!(
+            pool.classes[odd.index()].size % rustix::param::page_size(),
+            0
+        );
     }
 
     #[test]

@@ -240,15 +240,21 @@ impl Task {
     /// Opens a wait and returns what ends it. The task must be the running one of the calling thread.
     pub(crate) fn begin(&self, parked: bool) -> Waker {
         let word = self.word.load(Ordering::Relaxed);
-        debug_assert_eq!(word & STATE_MASK, RUNNING, "a task waits for one thing at a time");
+        debug_assert_eq!(
+            word & STATE_MASK,
+            RUNNING,
+            "a task waits for one thing at a time"
+        );
         let epoch = (word >> STATE_BITS) + 1;
         let state = if parked { PARKED } else { WAITING };
         if parked {
             // Ordered against `token` in `unpark`: of this store and the later load of the token here, and the store of the
             // token and the later load of the word there, one side sees the other's.
-            self.word.store(epoch << STATE_BITS | state, Ordering::SeqCst);
+            self.word
+                .store(epoch << STATE_BITS | state, Ordering::SeqCst);
         } else {
-            self.word.store(epoch << STATE_BITS | state, Ordering::Release);
+            self.word
+                .store(epoch << STATE_BITS | state, Ordering::Release);
         }
         Waker {
             task: NonNull::from(self),
@@ -289,12 +295,10 @@ impl Task {
         let mut word = self.word.load(Ordering::SeqCst);
         while states.contains(&(word & STATE_MASK)) {
             let woken = word & !STATE_MASK | outcome as u64;
-            match self.word.compare_exchange_weak(
-                word,
-                woken,
-                Ordering::AcqRel,
-                Ordering::SeqCst,
-            ) {
+            match self
+                .word
+                .compare_exchange_weak(word, woken, Ordering::AcqRel, Ordering::SeqCst)
+            {
                 Ok(_) => return true,
                 Err(current) => word = current,
             }

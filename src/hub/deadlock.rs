@@ -31,8 +31,7 @@ use crate::task::{Reason, Task};
 pub(super) const WATCH_TOKEN: u64 = u64::MAX - 1;
 
 /// `PIDFD_THREAD`: the descriptor is of a thread, not of a process.
-const PIDFD_THREAD: PidfdFlags =
-    PidfdFlags::from_bits_retain(rustix::fs::OFlags::EXCL.bits());
+const PIDFD_THREAD: PidfdFlags = PidfdFlags::from_bits_retain(rustix::fs::OFlags::EXCL.bits());
 
 /// The hubs that are stuck.
 static STUCK: Mutex<Vec<Arc<Remote>>> = Mutex::new(Vec::new());
@@ -104,7 +103,9 @@ impl Hub {
         drop(stuck);
         let mut watch = self.watch.borrow_mut();
         watch.listed = true;
-        watch.thread = others.flatten().and_then(|thread| self.watch_thread(thread));
+        watch.thread = others
+            .flatten()
+            .and_then(|thread| self.watch_thread(thread));
         Ok(())
     }
 
@@ -128,7 +129,10 @@ impl Hub {
     fn watch_thread(&self, thread: Pid) -> Option<OwnedFd> {
         match rustix::process::pidfd_open(thread, PIDFD_THREAD) {
             Ok(fd) => {
-                self.remote.poller.register(fd.as_raw_fd(), WATCH_TOKEN).ok()?;
+                self.remote
+                    .poller
+                    .register(fd.as_raw_fd(), WATCH_TOKEN)
+                    .ok()?;
                 Some(fd)
             }
             Err(rustix::io::Errno::SRCH) => {
@@ -165,7 +169,9 @@ impl Hub {
             );
         }
         if self.root.reason.get() == Reason::Turn {
-            report.push_str("\n  (the root is ending its thread and unwinds the green threads that are left)");
+            report.push_str(
+                "\n  (the root is ending its thread and unwinds the green threads that are left)",
+            );
         }
         report
     }

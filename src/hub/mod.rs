@@ -45,10 +45,12 @@ use slab::Slab;
 use crate::coroutine::{Suspended, Worker};
 use crate::poller::{Events, Readiness};
 use crate::stack::Class;
-use crate::task::{Home, Origin, Outcome, ReadyQueue, Reason, Task, TaskList, TaskRef, Vtable, Waker};
+use crate::task::{
+    Home, Origin, Outcome, ReadyQueue, Reason, Task, TaskList, TaskRef, Vtable, Waker,
+};
 use crate::timer::Timers;
 
-pub(crate) use deadlock::Deadlock;
+pub(crate) use deadlock::{Deadlock, Harmless};
 pub(crate) use remote::Remote;
 
 use deadlock::Watch;
@@ -395,7 +397,10 @@ impl Hub {
         let result = if self.is_root(task) {
             self.drive()
         } else {
-            let worker = task.worker.get().expect("a running green thread has a worker");
+            let worker = task
+                .worker
+                .get()
+                .expect("a running green thread has a worker");
             // SAFETY: the task is the running one and not the root, so this code is on its worker's stack.
             unsafe { worker.as_ref().wait() };
             Ok(())
@@ -460,9 +465,7 @@ impl Hub {
     fn worker_for(&self, task: &Task) -> Option<NonNull<Worker>> {
         let reserved = task.has_reservation.take();
         let taken = self.workers.borrow_mut().take(task.class, reserved);
-        taken
-            .inspect_err(|error| self.starve(task, error))
-            .ok()
+        taken.inspect_err(|error| self.starve(task, error)).ok()
     }
 
     /// Keeps an idle worker, or uses what it frees for a task that got none.
@@ -549,7 +552,11 @@ impl Hub {
     fn poll(&self) -> Result<(), Deadlock> {
         let (timeout, quiet) = self.poll_timeout();
         let may_sleep = timeout != Some(Duration::ZERO) && self.remote.fall_asleep();
-        let timeout = if may_sleep { timeout } else { Some(Duration::ZERO) };
+        let timeout = if may_sleep {
+            timeout
+        } else {
+            Some(Duration::ZERO)
+        };
         let mut events = self.events.borrow_mut();
         if let Err(error) = self.remote.poller.wait(&mut events, timeout) {
             // Every error that epoll documents is a misuse of it, none a condition of the system.
@@ -578,10 +585,10 @@ impl Hub {
             return (Some(Duration::ZERO), false);
         }
         let next = self.timers.borrow().next_deadline();
-        let timeout = next.map(|deadline| {
-            Duration::from_nanos(deadline.saturating_sub(self.clock()))
-        });
-        let unsettled = !self.settled.get() && (self.is_stuck() || self.workers.borrow().has_surplus());
+        let timeout =
+            next.map(|deadline| Duration::from_nanos(deadline.saturating_sub(self.clock())));
+        let unsettled =
+            !self.settled.get() && (self.is_stuck() || self.workers.borrow().has_surplus());
         if unsettled && timeout.is_none_or(|timeout| timeout > QUIET) {
             return (Some(QUIET), true);
         }
@@ -622,7 +629,11 @@ impl Hub {
     fn forget(&self, token: u64) {
         let mut sinks = self.sinks.borrow_mut();
         let (generation, slot) = ((token >> 32) as u32, token as u32 as usize);
-        if sinks.slots.get(slot).is_some_and(|(current, _)| *current == generation) {
+        if sinks
+            .slots
+            .get(slot)
+            .is_some_and(|(current, _)| *current == generation)
+        {
             sinks.slots.remove(slot);
         }
     }
@@ -744,7 +755,11 @@ impl Batch {
     #[cold]
     fn next_stride(&self, now: u64) -> bool {
         let was_long = now - self.checked.get() > LONG_STRIDE;
-        let stride = if was_long { 1 } else { (self.stride.get() * 2).min(MAX_STRIDE) };
+        let stride = if was_long {
+            1
+        } else {
+            (self.stride.get() * 2).min(MAX_STRIDE)
+        };
         self.stride.set(stride);
         self.checked.set(now);
         if self.left.get() == 0 || now - self.began.get() >= BATCH_TIME {

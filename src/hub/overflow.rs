@@ -162,12 +162,15 @@ impl SignalStack {
                 return None;
             }
             // Room for the largest register state that a kernel saves, and for the formatting.
-            let bytes = libc::SIGSTKSZ.max(libc::getauxval(libc::AT_MINSIGSTKSZ) as usize) + 64 * 1024;
+            let bytes =
+                libc::SIGSTKSZ.max(libc::getauxval(libc::AT_MINSIGSTKSZ) as usize) + 64 * 1024;
             let protection = libc::PROT_READ | libc::PROT_WRITE;
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
             let start = libc::mmap(ptr::null_mut(), bytes, protection, flags, -1, 0);
             if start == libc::MAP_FAILED {
-                log::warn!("no memory for a signal stack: a stack overflow will end the process without a message");
+                log::warn!(
+                    "no memory for a signal stack: a stack overflow will end the process without a message"
+                );
                 return None;
             }
             let stack = libc::stack_t {

@@ -52,6 +52,10 @@ impl Remote {
         })
     }
 
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
     pub(super) fn send(&self, message: Message) {
         self.inbox.push(message);
         fence(Ordering::SeqCst);

@@ -24,7 +24,6 @@ pub(super) struct Workers {
 
 /// What is there of one class. `idle` and `prepared` together never number less than `reserved`.
 struct Shelf {
-    class: Class,
     /// The last to become idle is the first reused: its memory is the warmest.
     idle: Vec<NonNull<Worker>>,
     /// Guarded, untouched stacks for reservations.
@@ -61,7 +60,6 @@ impl Workers {
         let class = self.pool.class_of(size)?;
         if class.index() == self.shelves.len() {
             self.shelves.push(Shelf {
-                class,
                 idle: Vec::new(),
                 prepared: Vec::new(),
                 reserved: 0,
@@ -69,10 +67,6 @@ impl Workers {
             });
         }
         Ok(class)
-    }
-
-    pub(super) fn size_of(&self, class: Class) -> usize {
-        self.pool.size_of(class)
     }
 
     /// Promises a green thread of this class a stack for its start.

@@ -167,7 +167,9 @@ impl<F: FnOnce() -> T, T> Spawned<F, T> {
         } else {
             catch_unwind(AssertUnwindSafe(f))
         };
-        let panicked = result.as_ref().is_err_and(|payload| !payload.is::<Killed>());
+        let panicked = result
+            .as_ref()
+            .is_err_and(|payload| !payload.is::<Killed>());
         if let Err(payload) = &result
             && panicked
         {
@@ -255,7 +257,11 @@ impl<T> PacketRef<T> {
             let same_hub = hub::current_id() == Some(self.task.home_id);
             if same_hub {
                 let running = hub::with(|hub| ptr::eq(hub.running(), &*self.task));
-                assert!(!running, "{} cannot join itself: it would wait for ever", *self.task);
+                assert!(
+                    !running,
+                    "{} cannot join itself: it would wait for ever",
+                    *self.task
+                );
             }
             if same_hub && packet.joiner.get().is_none() {
                 packet.wait_on_same_hub(reason, deadline)?;

@@ -174,7 +174,10 @@ impl<'scope, 'env> Scope<'scope, 'env> {
                     // The destructors of a cancelled green thread wait for ever. Its frames borrow from this one, which can
                     // neither return nor unwind.
                     log::error!("{}", deadlock.0);
-                    eprintln!("{}\nfatal: a scope can neither end nor unwind, aborting", deadlock.0);
+                    eprintln!(
+                        "{}\nfatal: a scope can neither end nor unwind, aborting",
+                        deadlock.0
+                    );
                     std::process::abort();
                 }
             }
