@@ -40,34 +40,33 @@ pub struct Killed;
 /// must see to it that nobody will use the waker any more: after that the task may end.
 ///
 /// Cancellation unwinds from here, after `retract`; so does the panic that reports a deadlock to the root task.
-#[inline]
+#[inline(always)]
 pub(crate) fn park(
     reason: Reason,
     deadline: Option<Instant>,
     publish: impl FnOnce(Waker),
     retract: impl FnOnce(),
 ) -> Result<(), TimedOut> {
-    hub::with(|hub| {
-        let task = hub.running();
-        if task.cancelled.get() && !hub.is_unwinding(task) {
-            resume_unwind(Box::new(Killed));
+    let hub = hub::here();
+    let task = hub.running();
+    if task.cancelled.get() && !hub.is_unwinding(task) {
+        unwind_cancelled();
+    }
+    match suspend(&hub, task, reason, deadline, publish) {
+        Ok(Outcome::Notified) => Ok(()),
+        Ok(Outcome::TimedOut) => {
+            retract();
+            Err(TimedOut)
         }
-        match suspend(hub, task, reason, deadline, publish) {
-            Ok(Outcome::Notified) => Ok(()),
-            Ok(Outcome::TimedOut) => {
-                retract();
-                Err(TimedOut)
-            }
-            Ok(Outcome::Cancelled) => {
-                retract();
-                resume_unwind(Box::new(Killed))
-            }
-            Err(deadlock) => {
-                retract();
-                panic!("{}", deadlock.0)
-            }
+        Ok(Outcome::Cancelled) => {
+            retract();
+            unwind_cancelled()
         }
-    })
+        Err(deadlock) => {
+            retract();
+            report_deadlock(deadlock)
+        }
+    }
 }
 
 /// As `park` without a deadline, but never unwinds: a cancellation only ends the wait, with `false`, and is met again at
@@ -77,13 +76,22 @@ pub(crate) fn park_shielded(
     publish: impl FnOnce(Waker),
     retract: impl FnOnce(),
 ) -> Result<bool, Deadlock> {
-    hub::with(|hub| {
-        let outcome = suspend(hub, hub.running(), reason, None, publish);
-        if !matches!(outcome, Ok(Outcome::Notified)) {
-            retract();
-        }
-        outcome.map(|outcome| outcome == Outcome::Notified)
-    })
+    let hub = hub::here();
+    let outcome = suspend(&hub, hub.running(), reason, None, publish);
+    if !matches!(outcome, Ok(Outcome::Notified)) {
+        retract();
+    }
+    outcome.map(|outcome| outcome == Outcome::Notified)
+}
+
+#[cold]
+fn unwind_cancelled() -> ! {
+    resume_unwind(Box::new(Killed))
+}
+
+#[cold]
+fn report_deadlock(deadlock: Deadlock) -> ! {
+    panic!("{}", deadlock.0)
 }
 
 #[inline(always)]
@@ -103,7 +111,7 @@ fn suspend(
     let external = isize::from(reason.is_external());
     hub.count_external_wait(external);
     publish(waker);
-    let switched = hub.switch_out();
+    let switched = hub.switch_out(task);
     hub.count_external_wait(-external);
     hub.disarm(task);
     task.reason.set(Reason::Turn);
@@ -119,30 +127,29 @@ fn suspend(
 
 /// Waits until `unpark` has been called since the last return from here, or until the deadline.
 pub(crate) fn park_for_token(deadline: Option<Instant>) {
-    hub::with(|hub| {
-        let task = hub.running();
-        if task.take_token() {
-            return;
-        }
-        // An `unpark` between the look above and the opening of the wait is seen by the second look, as `begin` says; one
-        // after it ends the wait.
-        let mut token_came = false;
-        let _ = park(
-            Reason::Park,
-            deadline,
-            |waker| {
-                token_came = task.take_token();
-                if token_came {
-                    // SAFETY: the task is running, hence alive.
-                    unsafe { hub::wake(waker, Outcome::Notified) };
-                }
-            },
-            || (),
-        );
-        if !token_came {
-            task.take_token();
-        }
-    });
+    let hub = hub::here();
+    let task = hub.running();
+    if task.take_token() {
+        return;
+    }
+    // An `unpark` between the look above and the opening of the wait is seen by the second look, as `begin` says; one
+    // after it ends the wait.
+    let mut token_came = false;
+    let _ = park(
+        Reason::Park,
+        deadline,
+        |waker| {
+            token_came = task.take_token();
+            if token_came {
+                // SAFETY: the task is running, hence alive.
+                unsafe { hub::wake(waker, Outcome::Notified) };
+            }
+        },
+        || (),
+    );
+    if !token_came {
+        task.take_token();
+    }
 }
 
 /// Makes the token of `task` available and wakes it if it is in `park_for_token`.
@@ -159,13 +166,12 @@ pub(crate) fn sleep_until(deadline: Instant) {
 }
 
 /// Lets all tasks that are ready run before going on.
-#[inline]
+#[inline(always)]
 pub(crate) fn yield_now() {
-    hub::with(|hub| {
-        let task = hub.running();
-        if task.cancelled.get() && !hub.is_unwinding(task) {
-            resume_unwind(Box::new(Killed));
-        }
-        hub.let_others_run();
-    });
+    let hub = hub::here();
+    let task = hub.running();
+    if task.cancelled.get() && !hub.is_unwinding(task) {
+        unwind_cancelled();
+    }
+    hub.let_others_run();
 }

@@ -29,9 +29,9 @@
 //! the task's hub.
 #![allow(unsafe_code)]
 
-use std::cell::Cell;
+use std::cell::{Cell, UnsafeCell};
 use std::fmt;
-use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::num::NonZeroU64;
 use std::ops::Deref;
 use std::os::fd::RawFd;
@@ -164,8 +164,6 @@ pub(crate) struct Task {
     pub(crate) unwinding: Cell<bool>,
     /// A stack was set aside for its start.
     pub(crate) has_reservation: Cell<bool>,
-    /// The next task in the ready queue.
-    next_ready: Cell<Option<NonNull<Task>>>,
     /// The neighbours in the hub's list of tasks that have not ended.
     older: Cell<Option<NonNull<Task>>>,
     younger: Cell<Option<NonNull<Task>>>,
@@ -213,7 +211,6 @@ impl Task {
             cancelled: Cell::new(false),
             unwinding: Cell::new(false),
             has_reservation: Cell::new(false),
-            next_ready: Cell::new(None),
             older: Cell::new(None),
             younger: Cell::new(None),
         }
@@ -368,12 +365,16 @@ impl Waker {
         let task = unsafe { self.task.as_ref() };
         let open = self.epoch << STATE_BITS;
         let woken = open | outcome as u64;
-        // A wait is `WAITING` far more often than `PARKED`.
-        let ended = [WAITING, PARKED].into_iter().any(|state| {
+        let ended =
             task.word
-                .compare_exchange(open | state, woken, Ordering::AcqRel, Ordering::Relaxed)
-                .is_ok()
-        });
+                .compare_exchange(open | WAITING, woken, Ordering::AcqRel, Ordering::Relaxed);
+        // A wait that `unpark` may end is ended by others only now and then.
+        let ended = ended.is_ok()
+            || ended == Err(open | PARKED)
+                && task
+                    .word
+                    .compare_exchange(open | PARKED, woken, Ordering::AcqRel, Ordering::Relaxed)
+                    .is_ok();
         ended.then_some(self.task)
     }
 }
@@ -434,55 +435,99 @@ impl Drop for TaskRef {
     }
 }
 
-/// A queue of tasks in order of arrival, linked through the tasks. A task stands in at most one.
+/// A queue of tasks in order of arrival. A task stands in at most one.
+///
+/// A ring of pointers rather than a list through the tasks: the address of the next task then does not depend on a load
+/// from the one before, which the next turn would have to wait for. Its two counters only grow, so that each is
+/// written by one of `push` and `pop` alone, and indexing takes a mask; both are measurable in `yield_now`.
 pub(crate) struct ReadyQueue {
-    first: Cell<Option<NonNull<Task>>>,
-    last: Cell<Option<NonNull<Task>>>,
-    /// Used by the hub's thread only.
-    not_send: PhantomData<*const ()>,
+    /// Places for a power of two of tasks. Borrowed within single methods only, which call nothing that comes back here.
+    places: UnsafeCell<Box<[MaybeUninit<NonNull<Task>>]>>,
+    /// Tasks taken out so far, and put in so far.
+    popped: Cell<usize>,
+    pushed: Cell<usize>,
 }
 
 impl ReadyQueue {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         ReadyQueue {
-            first: Cell::new(None),
-            last: Cell::new(None),
-            not_send: PhantomData,
+            places: UnsafeCell::new(Box::new_uninit_slice(Self::FEWEST_PLACES)),
+            popped: Cell::new(0),
+            pushed: Cell::new(0),
         }
     }
 
+    const FEWEST_PLACES: usize = 64;
+
+    #[inline(always)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.first.get().is_none()
+        self.popped.get() == self.pushed.get()
     }
 
-    pub(crate) fn first(&self) -> Option<NonNull<Task>> {
-        self.first.get()
+    fn len(&self) -> usize {
+        self.pushed.get().wrapping_sub(self.popped.get())
     }
 
-    /// # Safety
-    ///
-    /// The task must stay alive while it is queued, which it does because only the hub ends tasks and takes them out first,
-    /// and it must not be queued already, which the wait word sees to.
-    pub(crate) unsafe fn push(&self, task: NonNull<Task>) {
-        // SAFETY: the caller's contract, for this task and for the last one.
+    /// The place of the task that is, was or will be the `count`th.
+    #[inline(always)]
+    fn place(&self, count: usize) -> *mut MaybeUninit<NonNull<Task>> {
+        // SAFETY: nobody holds a reference to the places while this one exists. The index is below their number, which is a
+        // power of two.
         unsafe {
-            task.as_ref().next_ready.set(None);
-            match self.last.replace(Some(task)) {
-                Some(last) => last.as_ref().next_ready.set(Some(task)),
-                None => self.first.set(Some(task)),
-            }
+            let places = &mut *self.places.get();
+            let mask = places.len() - 1;
+            places.as_mut_ptr().add(count & mask)
         }
     }
 
-    pub(crate) fn pop(&self) -> Option<NonNull<Task>> {
-        let task = self.first.get()?;
-        // SAFETY: queued tasks are alive.
-        let next = unsafe { task.as_ref().next_ready.get() };
-        self.first.set(next);
-        if next.is_none() {
-            self.last.set(None);
+    #[inline(always)]
+    pub(crate) fn first(&self) -> Option<NonNull<Task>> {
+        if self.is_empty() {
+            return None;
         }
-        Some(task)
+        // SAFETY: the queue is not empty, so the place holds a task.
+        Some(unsafe { (*self.place(self.popped.get())).assume_init() })
+    }
+
+    /// Adds a task, which must not be queued already: the wait word sees to that. Queued tasks stay alive because only the
+    /// hub ends tasks, and takes them out first.
+    #[inline(always)]
+    pub(crate) fn push(&self, task: NonNull<Task>) {
+        // SAFETY: as in `place`.
+        if self.len() == unsafe { &*self.places.get() }.len() {
+            self.resize(self.len() * 2);
+        }
+        let pushed = self.pushed.get();
+        // SAFETY: the place exists and is free, for the queue is not full.
+        unsafe { *self.place(pushed) = MaybeUninit::new(task) };
+        self.pushed.set(pushed.wrapping_add(1));
+    }
+
+    #[inline(always)]
+    pub(crate) fn pop(&self) -> Option<NonNull<Task>> {
+        let first = self.first()?;
+        self.popped.set(self.popped.get().wrapping_add(1));
+        Some(first)
+    }
+
+    /// Gives back the memory of an empty queue that was long.
+    pub(crate) fn give_back_memory(&self) {
+        if self.is_empty() {
+            self.resize(Self::FEWEST_PLACES);
+        }
+    }
+
+    /// Moves the tasks to as many places, a power of two that holds them.
+    #[cold]
+    fn resize(&self, places: usize) {
+        let mut moved = Box::new_uninit_slice(places);
+        for offset in 0..self.len() {
+            let count = self.popped.get().wrapping_add(offset);
+            // SAFETY: these places hold the queued tasks.
+            moved[count & (places - 1)] = unsafe { *self.place(count) };
+        }
+        // SAFETY: as in `place`.
+        unsafe { *self.places.get() = moved };
     }
 }
 

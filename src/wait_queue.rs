@@ -73,6 +73,7 @@ impl<T> WaitQueue<T> {
 
 impl<'a, T> Guard<'a, T> {
     /// Lets go of the lock and waits until notified, or until the deadline.
+    #[inline(always)]
     pub(crate) fn wait(self, reason: Reason, deadline: Option<Instant>) -> Result<(), TimedOut> {
         let queue = self.queue;
         let node = Cell::new(None);

@@ -56,9 +56,9 @@ impl Drop for Harmless {
     }
 }
 
-/// Nothing can ever happen again on this hub; holds the report.
+/// Nothing can ever happen again on this hub; holds the report, boxed to make the `Result` of a switch one word.
 #[derive(Debug)]
-pub(crate) struct Deadlock(pub(crate) String);
+pub(crate) struct Deadlock(pub(crate) Box<String>);
 
 /// A stuck hub's view of the threads that could still wake it.
 pub(super) struct Watch {
@@ -97,7 +97,7 @@ impl Hub {
         });
         if let Some(None) = others {
             self.remote.wake_up();
-            return Err(Deadlock(self.report()));
+            return Err(Deadlock(Box::new(self.report())));
         }
         stuck.push(Arc::clone(&self.remote));
         drop(stuck);

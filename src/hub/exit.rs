@@ -108,6 +108,9 @@ unsafe extern "C" fn end(hub: *mut c_void) {
         return;
     }
     this.end_watch();
+    if let Some(spare) = this.spare.take() {
+        this.workers.borrow_mut().put(spare);
+    }
     this.workers.borrow_mut().retire_all();
     CURRENT.set(ptr::null());
     // SAFETY: the second reference that the root task began with; the hub drops the first one with itself.

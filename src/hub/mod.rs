@@ -25,15 +25,18 @@
 //! while `current` is empty, which could only come from code that the hub itself calls (a logger), is a panic.
 #![allow(unsafe_code)]
 
+mod blocks;
 mod deadlock;
 mod exit;
 mod overflow;
 mod remote;
 mod workers;
 
+use std::alloc::Layout;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::num::NonZeroU64;
+use std::ops::Deref;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -53,6 +56,7 @@ use crate::timer::Timers;
 pub(crate) use deadlock::{Deadlock, Harmless};
 pub(crate) use remote::Remote;
 
+use blocks::Blocks;
 use deadlock::Watch;
 use remote::Message;
 use workers::Workers;
@@ -99,6 +103,11 @@ pub(crate) struct Hub {
     sinks: RefCell<Sinks>,
     events: RefCell<Events>,
     workers: RefCell<Workers>,
+    /// An idle worker of the default class that is not among those: what a green thread needs that is spawned and ends while
+    /// others wait for it.
+    spare: Cell<Option<NonNull<Worker>>>,
+    /// Memory of tasks that have ended, for those to come.
+    blocks: Blocks,
     batch: Batch,
     /// The zero of the hub's clock.
     start: Instant,
@@ -140,35 +149,45 @@ struct Batch {
     checked: Cell<u64>,
 }
 
-/// Runs `f` with this thread's hub, creating it at the first call.
+/// This thread's hub, as a function that runs on the thread sees it. See `Hub::current` for how long it lives.
+///
+/// A handle rather than a closure that gets a reference: whatever blocks has to be inlined down to the switch, and closures
+/// are not always.
+#[derive(Clone, Copy)]
+pub(crate) struct HubRef(NonNull<Hub>);
+
+impl Deref for HubRef {
+    type Target = Hub;
+
+    #[inline(always)]
+    fn deref(&self) -> &Hub {
+        // SAFETY: the handle stays on the hub's thread (it is not `Send`) and in functions that run on it, and the hub outlives
+        // those.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+/// This thread's hub, created at the first call.
 ///
 /// # Panics
 ///
 /// Panics when the hub cannot be created because descriptors or memory have run out.
 #[inline(always)]
-pub(crate) fn with<R>(f: impl FnOnce(&Hub) -> R) -> R {
-    let hub = match Hub::current() {
+pub(crate) fn here() -> HubRef {
+    match Hub::current() {
         Some(hub) => hub,
         None => Hub::create().unwrap_or_else(|error| panic!("{error}")),
-    };
-    // SAFETY: see `Hub::current`.
-    f(unsafe { hub.as_ref() })
+    }
 }
 
-/// As `with`, but reports that no hub can be had.
-pub(crate) fn try_with<R>(f: impl FnOnce(&Hub) -> io::Result<R>) -> io::Result<R> {
-    let hub = match Hub::current() {
-        Some(hub) => hub,
-        None => Hub::create()?,
-    };
-    // SAFETY: see `Hub::current`.
-    f(unsafe { hub.as_ref() })
+/// As `here`, but reports that no hub can be had.
+pub(crate) fn try_here() -> io::Result<HubRef> {
+    Hub::current().map_or_else(Hub::create, Ok)
 }
 
 /// The number of this thread's hub, if it has one.
 pub(crate) fn current_id() -> Option<u64> {
-    // SAFETY: see `Hub::current`.
-    Hub::current().map(|hub| unsafe { hub.as_ref() }.remote.id)
+    Hub::current().map(|hub| hub.remote.id)
 }
 
 /// Puts a task whose wait the caller has ended on its hub's ready queue, from any thread.
@@ -180,9 +199,7 @@ pub(crate) unsafe fn schedule(task: NonNull<Task>) {
     // SAFETY: a task that has been woken but not scheduled cannot end, so it is alive; and so is this thread's hub.
     unsafe {
         match Hub::current() {
-            Some(hub) if hub.as_ref().remote.id == task.as_ref().home_id => {
-                hub.as_ref().ready.push(task);
-            }
+            Some(hub) if hub.remote.id == task.as_ref().home_id => hub.ready.push(task),
             _ => task.as_ref().schedule_remotely(),
         }
     }
@@ -210,22 +227,21 @@ impl Hub {
     /// This thread's hub. It stays alive until the thread's end, when no green thread is left and the root task's code
     /// has returned, so it outlives every function that holds on to it and can still be running.
     #[inline(always)]
-    fn current() -> Option<NonNull<Hub>> {
-        NonNull::new(CURRENT.get().cast_mut())
+    fn current() -> Option<HubRef> {
+        NonNull::new(CURRENT.get().cast_mut()).map(HubRef)
     }
 
     #[cold]
-    fn create() -> io::Result<NonNull<Hub>> {
+    fn create() -> io::Result<HubRef> {
         let hub = Hub::new().map_err(|error| {
             io::Error::new(
                 error.kind(),
                 format!("cannot create the hub of this thread: {error}"),
             )
         })?;
-        let hub = NonNull::from(Box::leak(Box::new(hub)));
-        CURRENT.set(hub.as_ptr());
-        // SAFETY: the hub was just made this thread's, and `exit` destroys it.
-        unsafe { hub.as_ref() }.arm_exit();
+        let hub = HubRef(NonNull::from(Box::leak(Box::new(hub))));
+        CURRENT.set(hub.0.as_ptr());
+        hub.arm_exit();
         Ok(hub)
     }
 
@@ -249,6 +265,8 @@ impl Hub {
             }),
             events: RefCell::new(Events::new()),
             workers: RefCell::new(workers),
+            spare: Cell::new(None),
+            blocks: Blocks::new(),
             batch: Batch::new(),
             start: Instant::now(),
             now: Cell::new(0),
@@ -282,10 +300,6 @@ impl Hub {
         }
     }
 
-    pub(crate) fn is_root(&self, task: &Task) -> bool {
-        self.root.as_ptr() == NonNull::from(task)
-    }
-
     pub(crate) fn default_class(&self) -> Class {
         self.default_class
     }
@@ -314,6 +328,11 @@ impl Hub {
         self.now.get()
     }
 
+    /// Uninitialised memory for a task.
+    pub(crate) fn allocate_task(&self, layout: Layout) -> NonNull<u8> {
+        self.blocks.allocate(layout)
+    }
+
     /// Takes over a fresh task, with the hub's reference to it, and queues it for its first turn. With `reserve`, a stack is
     /// set aside for it first.
     pub(crate) fn adopt(&self, task: &TaskRef, reserve: bool) -> io::Result<()> {
@@ -322,8 +341,7 @@ impl Hub {
             task.has_reservation.set(true);
         }
         self.list(task);
-        // SAFETY: the task is fresh, hence in no queue.
-        unsafe { self.ready.push(task.as_ptr()) };
+        self.ready.push(task.as_ptr());
         Ok(())
     }
 
@@ -379,9 +397,8 @@ impl Hub {
     #[inline(always)]
     pub(crate) fn let_others_run(&self) {
         let task = self.running();
-        // SAFETY: the task is running, hence in no queue.
-        unsafe { self.ready.push(NonNull::from(task)) };
-        let switched = self.switch_out();
+        self.ready.push(NonNull::from(task));
+        let switched = self.switch_out(task);
         debug_assert!(switched.is_ok(), "a ready task is no deadlock");
     }
 
@@ -391,19 +408,16 @@ impl Hub {
     /// Inlined into the calls that block, down to the switch: a return instruction after a switch is mispredicted, because
     /// the processor's stack of return addresses is that of the hub, and costs as much as the switch itself.
     #[inline(always)]
-    pub(crate) fn switch_out(&self) -> Result<(), Deadlock> {
-        let task = self.running();
+    pub(crate) fn switch_out(&self, task: &Task) -> Result<(), Deadlock> {
         let counted = std::thread::panicking() && self.note_unwinding(task);
-        let result = if self.is_root(task) {
-            self.drive()
-        } else {
-            let worker = task
-                .worker
-                .get()
-                .expect("a running green thread has a worker");
-            // SAFETY: the task is the running one and not the root, so this code is on its worker's stack.
-            unsafe { worker.as_ref().wait() };
-            Ok(())
+        let result = match task.worker.get() {
+            Some(worker) => {
+                // SAFETY: the task is the running one, so this code is on its worker's stack.
+                unsafe { worker.as_ref().wait() };
+                Ok(())
+            }
+            // Only the root task runs without a worker.
+            None => self.drive(),
         };
         if counted {
             self.unwinding.set(self.unwinding.get() - 1);
@@ -457,12 +471,30 @@ impl Hub {
         let suspended = unsafe { worker.as_ref().resume() };
         self.current.set(None);
         if suspended == Suspended::Idle {
-            self.take_in(worker);
+            // SAFETY: workers live until they are retired.
+            let class = unsafe { worker.as_ref() }.class();
+            if self.starved.is_empty() && class == self.default_class && self.spare.get().is_none()
+            {
+                self.spare.set(Some(worker));
+            } else {
+                self.take_in(worker);
+            }
         }
     }
 
     /// A worker for a fresh task. Without one, the task waits until another worker becomes idle.
+    #[inline]
     fn worker_for(&self, task: &Task) -> Option<NonNull<Worker>> {
+        if task.class == self.default_class
+            && !task.has_reservation.get()
+            && let Some(spare) = self.spare.take()
+        {
+            return Some(spare);
+        }
+        self.worker_from_cache(task)
+    }
+
+    fn worker_from_cache(&self, task: &Task) -> Option<NonNull<Worker>> {
         let reserved = task.has_reservation.take();
         let taken = self.workers.borrow_mut().take(task.class, reserved);
         taken.inspect_err(|error| self.starve(task, error)).ok()
@@ -493,15 +525,14 @@ impl Hub {
         if self.starved.is_empty() {
             log::warn!("green threads have to wait for others to end: {error}");
         }
-        // SAFETY: the task was just taken from the ready queue and is in no other.
-        unsafe { self.starved.push(NonNull::from(task)) };
+        self.starved.push(NonNull::from(task));
         task.reason.set(Reason::Stack);
     }
 
     /// The body of every worker: runs fresh tasks one after another.
     fn work(worker: &Worker) {
         loop {
-            with(|hub| hub.run_fresh_tasks(worker));
+            here().run_fresh_tasks(worker);
             // SAFETY: this is the worker's body.
             if !unsafe { worker.idle() } {
                 return;
@@ -619,8 +650,7 @@ impl Hub {
     fn receive(&self) {
         while let Some(message) = self.remote.receive() {
             match message {
-                // SAFETY: the sender has ended a wait of the task, which therefore is in no queue.
-                Message::Schedule(task) => unsafe { self.ready.push(task) },
+                Message::Schedule(task) => self.ready.push(task),
                 Message::Forget(token) => self.forget(token),
             }
         }
@@ -662,6 +692,8 @@ impl Hub {
             return Ok(());
         }
         self.settled.set(true);
+        self.ready.give_back_memory();
+        self.blocks.give_back_memory();
         if self.is_stuck() {
             return self.check_deadlock();
         }
@@ -707,17 +739,28 @@ impl Hub {
     }
 }
 
+/// Takes back the memory of a task, on any thread.
+///
+/// # Safety
+///
+/// It must have come from `Hub::allocate_task`, and not be used any more.
+pub(crate) unsafe fn free_task(memory: NonNull<u8>, layout: Layout) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        match Hub::current() {
+            Some(hub) => hub.blocks.free(memory, layout),
+            None => blocks::free(memory, layout),
+        }
+    }
+}
+
 /// Lets the hub that a descriptor was registered with forget it.
 pub(crate) fn forget(remote: &Remote, fd: i32, token: u64) {
     // The descriptor may have duplicates, and then the kernel goes on reporting it after this one is closed. That fails
     // only for a descriptor that was closed behind our back, and then there is nothing to undo.
     let _ = remote.poller.deregister(fd);
     match Hub::current() {
-        // SAFETY: see `Hub::current`.
-        Some(hub) if unsafe { hub.as_ref() }.remote.id == remote.id => {
-            // SAFETY: as above.
-            unsafe { hub.as_ref() }.forget(token);
-        }
+        Some(hub) if hub.remote.id == remote.id => hub.forget(token),
         _ => remote.send(Message::Forget(token)),
     }
 }

@@ -213,6 +213,7 @@ impl Source {
     }
 
     /// Waits until the descriptor may be ready in `direction`.
+    #[inline(always)]
     pub(crate) fn wait(
         &self,
         direction: Direction,
@@ -256,15 +257,14 @@ impl Source {
     #[cold]
     fn register(&self) -> io::Result<&State> {
         let state = Arc::new(State::new());
-        let mut new = hub::try_with(|hub| {
-            let sink: Arc<dyn Sink> = Arc::clone(&state) as _;
-            Ok(Registration {
-                token: hub.register(self.fd, sink)?,
-                hub: Arc::clone(hub.remote()),
-                state,
-                next: OnceLock::new(),
-            })
-        })?;
+        let sink: Arc<dyn Sink> = Arc::clone(&state) as _;
+        let hub = hub::try_here()?;
+        let mut new = Registration {
+            token: hub.register(self.fd, sink)?,
+            hub: Arc::clone(hub.remote()),
+            state,
+            next: OnceLock::new(),
+        };
         // Only this hub's thread adds a registration with this hub; those with others may be added at the same time.
         match self.first.set(new) {
             Ok(()) => return Ok(&self.first.get().expect("set above").state),

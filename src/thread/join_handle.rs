@@ -25,7 +25,6 @@ use super::{Result, Thread};
 /// ```
 pub struct JoinHandle<T> {
     packet: PacketRef<T>,
-    thread: Thread,
 }
 
 // SAFETY: a handle gives access to the result (`Send`), to the `Thread` (`Send + Sync`), and to waiting, which the packet
@@ -36,8 +35,7 @@ unsafe impl<T: Send> Sync for JoinHandle<T> {}
 
 impl<T> JoinHandle<T> {
     pub(super) fn new(packet: PacketRef<T>) -> Self {
-        let thread = Thread::new(packet.task().clone());
-        JoinHandle { packet, thread }
+        JoinHandle { packet }
     }
 
     /// The green thread that this handle belongs to.
@@ -51,7 +49,7 @@ impl<T> JoinHandle<T> {
     /// ```
     #[must_use]
     pub fn thread(&self) -> &Thread {
-        &self.thread
+        self.packet.thread()
     }
 
     /// Waits for the green thread to finish and returns its result.
@@ -73,6 +71,7 @@ impl<T> JoinHandle<T> {
     /// let payload = handle.join().unwrap_err();
     /// assert_eq!(*payload.downcast::<&str>().unwrap(), "no result");
     /// ```
+    #[inline]
     pub fn join(self) -> Result<T> {
         let _ = self.packet.wait(None);
         self.packet.into_result()

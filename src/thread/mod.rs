@@ -142,7 +142,7 @@ fn after(delay: Duration) -> Instant {
 /// ```
 #[must_use]
 pub fn current() -> Thread {
-    hub::with(|hub| Thread::new(TaskRef::of(hub.running())))
+    Thread::new(TaskRef::of(hub::here().running()))
 }
 
 /// Lets every other green thread that is ready run, then goes on.
@@ -157,7 +157,7 @@ pub fn current() -> Thread {
 /// greenhub::thread::yield_now();
 /// assert!(handle.is_finished());
 /// ```
-#[inline]
+#[inline(always)]
 pub fn yield_now() {
     park::yield_now();
 }
@@ -241,7 +241,8 @@ pub fn park_timeout(duration: Duration) {
 /// ```
 #[must_use]
 pub fn panicking() -> bool {
-    hub::with(|hub| hub.is_unwinding(hub.running()))
+    let hub = hub::here();
+    hub.is_unwinding(hub.running())
 }
 
 /// A handle to a green thread, or to the root of an OS thread.

@@ -15,6 +15,7 @@
 //! another one that holds a `Thread`.
 #![allow(unsafe_code)]
 
+use std::alloc::Layout;
 use std::cell::{Cell, UnsafeCell};
 use std::io;
 use std::mem::ManuallyDrop;
@@ -28,6 +29,8 @@ use crate::park::{self, Killed, TimedOut};
 use crate::stack::Class;
 use crate::task::{Origin, Outcome, Reason, Task, TaskRef, Vtable, Waker};
 use crate::wait_queue::WaitQueue;
+
+use super::Thread;
 
 const FINISHED: u8 = 1;
 const DETACHED: u8 = 2;
@@ -69,7 +72,7 @@ struct Spawned<F, T> {
 
 /// A reference to a packet, which keeps it alive.
 pub(super) struct PacketRef<T> {
-    task: TaskRef,
+    thread: Thread,
     packet: NonNull<Packet<T>>,
 }
 
@@ -86,31 +89,31 @@ pub(super) unsafe fn spawn<F, T>(
 where
     F: FnOnce() -> T,
 {
-    hub::try_with(|hub| {
-        let class = match options.stack_size {
-            Some(size) => hub.class_of(size)?,
-            None => hub.default_class(),
-        };
-        let (reserve, at) = (options.reserve, options.at);
-        let task = Spawned::allocate(hub, f, options, class, on_end);
-        // SAFETY: of the two references that a new task counts, this one is for the handle.
-        let task = unsafe { TaskRef::from_raw(task) };
-        match at {
-            Some(deadline) => hub.adopt_later(&task, deadline),
-            None => {
-                if let Err(error) = hub.adopt(&task, reserve) {
-                    // SAFETY: the hub has not taken its reference, nor will it run the closure.
-                    unsafe {
-                        drop(TaskRef::from_raw(task.as_ptr()));
-                        drop(Spawned::<F, T>::take_closure(task.as_ptr()));
-                    }
-                    return Err(error);
+    let hub = hub::try_here()?;
+    let class = match options.stack_size {
+        Some(size) => hub.class_of(size)?,
+        None => hub.default_class(),
+    };
+    let (reserve, at) = (options.reserve, options.at);
+    let task = Spawned::allocate(&hub, f, options, class, on_end);
+    // SAFETY: of the two references that a new task counts, this one is for the handle.
+    let task = unsafe { TaskRef::from_raw(task) };
+    match at {
+        Some(deadline) => hub.adopt_later(&task, deadline),
+        None => {
+            if let Err(error) = hub.adopt(&task, reserve) {
+                // SAFETY: the hub has not taken its reference, nor will it run the closure.
+                unsafe {
+                    drop(TaskRef::from_raw(task.as_ptr()));
+                    drop(Spawned::<F, T>::take_closure(task.as_ptr()));
                 }
+                return Err(error);
             }
         }
-        let packet = task.as_ptr().cast();
-        Ok(PacketRef { task, packet })
-    })
+    }
+    let packet = task.as_ptr().cast();
+    let thread = Thread::new(task);
+    Ok(PacketRef { thread, packet })
 }
 
 impl<F: FnOnce() -> T, T> Spawned<F, T> {
@@ -134,7 +137,8 @@ impl<F: FnOnce() -> T, T> Spawned<F, T> {
             scope: options.scope,
         };
         let (home, home_id) = hub.home();
-        let spawned = Box::new(Spawned::<F, T> {
+        let place = hub.allocate_task(Layout::new::<Self>()).cast::<Self>();
+        let spawned = Spawned::<F, T> {
             packet: Packet {
                 task: Task::new(const { &Self::VTABLE }, home, home_id, origin),
                 state: AtomicU8::new(0),
@@ -144,8 +148,10 @@ impl<F: FnOnce() -> T, T> Spawned<F, T> {
             },
             closure: UnsafeCell::new(ManuallyDrop::new(f)),
             on_end,
-        });
-        NonNull::from(Box::leak(spawned)).cast()
+        };
+        // SAFETY: the place was just allocated for it.
+        unsafe { place.write(spawned) };
+        place.cast()
     }
 
     /// # Safety
@@ -180,8 +186,12 @@ impl<F: FnOnce() -> T, T> Spawned<F, T> {
     }
 
     unsafe fn free(task: NonNull<Task>) {
-        // SAFETY: `allocate` made the box, and this was the last reference. The closure is gone, `ManuallyDrop` says so.
-        drop(unsafe { Box::from_raw(task.cast::<Self>().as_ptr()) });
+        let this = task.cast::<Self>();
+        // SAFETY: `allocate` made it, and this was the last reference. The closure is gone, `ManuallyDrop` says so.
+        unsafe {
+            this.drop_in_place();
+            hub::free_task(this.cast(), Layout::new::<Self>());
+        }
     }
 }
 
@@ -216,33 +226,35 @@ impl<T> Packet<T> {
         }
     }
 
-    fn wait_on_same_hub(&self, reason: Reason, deadline: Option<Instant>) -> Result<(), TimedOut> {
+    #[inline(always)]
+    fn wait_on_same_hub(&self, deadline: Option<Instant>) -> Result<(), TimedOut> {
         park::park(
-            reason,
+            Reason::Join(self.task.id),
             deadline,
             |waker| self.joiner.set(Some(waker)),
             || self.joiner.set(None),
         )
     }
 
-    fn wait_in_queue(&self, reason: Reason, deadline: Option<Instant>) -> Result<(), TimedOut> {
+    #[cold]
+    fn wait_in_queue(&self, deadline: Option<Instant>) -> Result<(), TimedOut> {
         let joiners = self.joiners.lock();
         // Whoever sets `FINISHED` after this sees `AWAITED` and takes the lock, which this holds until it is queued.
         if self.state.fetch_or(AWAITED, Ordering::AcqRel) & FINISHED != 0 {
             return Ok(());
         }
-        joiners.wait(reason, deadline)
+        joiners.wait(Reason::Join(self.task.id), deadline)
     }
 }
 
 impl<T> PacketRef<T> {
     fn packet(&self) -> &Packet<T> {
-        // SAFETY: `task` keeps the allocation alive.
+        // SAFETY: `thread` keeps the allocation alive.
         unsafe { self.packet.as_ref() }
     }
 
-    pub(super) fn task(&self) -> &TaskRef {
-        &self.task
+    pub(super) fn thread(&self) -> &Thread {
+        &self.thread
     }
 
     pub(super) fn is_finished(&self) -> bool {
@@ -250,24 +262,18 @@ impl<T> PacketRef<T> {
     }
 
     /// Waits until the green thread has finished.
+    #[inline(always)]
     pub(super) fn wait(&self, deadline: Option<Instant>) -> Result<(), TimedOut> {
         let packet = self.packet();
-        let reason = Reason::Join(self.task.id);
+        let task = &packet.task;
         while !packet.is_finished() {
-            let same_hub = hub::current_id() == Some(self.task.home_id);
-            if same_hub {
-                let running = hub::with(|hub| ptr::eq(hub.running(), &*self.task));
-                assert!(
-                    !running,
-                    "{} cannot join itself: it would wait for ever",
-                    *self.task
-                );
+            if hub::current_id() != Some(task.home_id) || packet.joiner.get().is_some() {
+                packet.wait_in_queue(deadline)?;
+                continue;
             }
-            if same_hub && packet.joiner.get().is_none() {
-                packet.wait_on_same_hub(reason, deadline)?;
-            } else {
-                packet.wait_in_queue(reason, deadline)?;
-            }
+            let is_own = ptr::eq(hub::here().running(), task);
+            assert!(!is_own, "{task} cannot join itself: it would wait for ever");
+            packet.wait_on_same_hub(deadline)?;
         }
         Ok(())
     }
@@ -279,7 +285,7 @@ impl<T> PacketRef<T> {
         let result = unsafe { (*self.packet().result.get()).take() };
         let this = ManuallyDrop::new(self);
         // SAFETY: the field is moved out once; without `drop`, the green thread is not detached again.
-        drop(unsafe { ptr::read(&this.task) });
+        drop(unsafe { ptr::read(&this.thread) });
         result.expect("the result is taken once")
     }
 }

@@ -50,7 +50,6 @@ struct State {
 /// ```
 pub struct ScopedJoinHandle<'scope, T> {
     packet: PacketRef<T>,
-    thread: Thread,
     state: &'scope State,
 }
 
@@ -145,7 +144,6 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         let packet = unsafe { packet::spawn(f, options, State::leave) }?;
         *self.state.running.lock() += 1;
         Ok(ScopedJoinHandle {
-            thread: Thread::new(packet.task().clone()),
             packet,
             state: &self.state,
         })
@@ -167,8 +165,8 @@ impl<'scope, 'env> Scope<'scope, 'env> {
             match running.wait_shielded(Reason::Scope) {
                 Ok(_) => {}
                 Err(deadlock) if report.is_none() => {
-                    report = Some(deadlock.0);
-                    hub::with(|hub| hub.cancel_scope(self.address()));
+                    report = Some(*deadlock.0);
+                    hub::here().cancel_scope(self.address());
                 }
                 Err(deadlock) => {
                     // The destructors of a cancelled green thread wait for ever. Its frames borrow from this one, which can
@@ -215,7 +213,7 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// ```
     #[must_use]
     pub fn thread(&self) -> &Thread {
-        &self.thread
+        self.packet.thread()
     }
 
     /// Waits for the green thread to finish and returns its result.
