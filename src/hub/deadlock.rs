@@ -58,6 +58,7 @@ impl Drop for Harmless {
 
 /// Nothing can ever happen again on this hub; holds the report, boxed to make the `Result` of a switch one word.
 #[derive(Debug)]
+#[allow(clippy::box_collection)]
 pub(crate) struct Deadlock(pub(crate) Box<String>);
 
 /// A stuck hub's view of the threads that could still wake it.
