@@ -50,7 +50,7 @@ pub(crate) fn park(
     let hub = hub::here();
     let task = hub.running();
     if task.cancelled.get() && !hub.is_unwinding(task) {
-        unwind_cancelled();
+        unwind_cancelled(task);
     }
     match suspend(&hub, task, reason, deadline, publish) {
         Ok(Outcome::Notified) => Ok(()),
@@ -60,7 +60,7 @@ pub(crate) fn park(
         }
         Ok(Outcome::Cancelled) => {
             retract();
-            unwind_cancelled()
+            unwind_cancelled(task)
         }
         Err(deadlock) => {
             retract();
@@ -85,7 +85,9 @@ pub(crate) fn park_shielded(
 }
 
 #[cold]
-fn unwind_cancelled() -> ! {
+fn unwind_cancelled(task: &Task) -> ! {
+    // Known from here on, even while another green thread is suspended in the middle of unwinding.
+    task.unwinding.set(true);
     resume_unwind(Box::new(Killed))
 }
 
@@ -171,7 +173,7 @@ pub(crate) fn yield_now() {
     let hub = hub::here();
     let task = hub.running();
     if task.cancelled.get() && !hub.is_unwinding(task) {
-        unwind_cancelled();
+        unwind_cancelled(task);
     }
     hub.let_others_run();
 }

@@ -21,7 +21,7 @@ use std::ffi::c_void;
 use std::ptr::{self, NonNull};
 
 use super::{CURRENT, Hub};
-use crate::task::TaskRef;
+use crate::task::{Reason, TaskRef};
 
 /// When to register for the end of the thread.
 pub(super) struct Arming {
@@ -62,9 +62,14 @@ impl Hub {
     fn unwind_all(&self) -> bool {
         self.current.set(None);
         let ended = loop {
-            for task in self.tasks.snapshot() {
-                if !task.cancelled.get() {
-                    self.cancel(&task);
+            let tasks = self.tasks.snapshot();
+            // None of those that have not started may do so while an older one unwinds.
+            for task in tasks.iter().filter(|task| !task.has_started()) {
+                task.cancelled.set(true);
+            }
+            for task in &tasks {
+                if !task.cancelled.get() || task.reason.get() == Reason::Start {
+                    self.cancel(task);
                     self.run_ready();
                 }
             }

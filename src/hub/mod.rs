@@ -730,9 +730,12 @@ impl Hub {
     }
 
     /// Makes a task unwind at its suspension point, or never start.
+    ///
+    /// One that is suspended in a destructor while it unwinds is left to finish: to unwind it once more would abort the
+    /// process.
     pub(crate) fn cancel(&self, task: &Task) {
         task.cancelled.set(true);
-        if task.cancel_wait() {
+        if !task.unwinding.get() && task.cancel_wait() {
             // SAFETY: the wait was ended right here.
             unsafe { schedule(NonNull::from(task)) };
         }
