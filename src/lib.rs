@@ -1,4 +1,85 @@
 //! gevent for Rust: green threads with std-shaped, blocking-looking I/O on an epoll hub.
+//!
+//! Sequential code that blocks, thousands of pieces of it at once, on one OS thread:
+//!
+//! ```
+//! use greenhub::net::{TcpListener, TcpStream};
+//! use std::io::{Read, Write};
+//!
+//! let listener = TcpListener::bind("127.0.0.1:0")?;
+//! let address = listener.local_addr()?;
+//! let server = greenhub::spawn(move || {
+//!     let (mut stream, _) = listener.accept()?;
+//!     let mut word = [0; 5];
+//!     stream.read_exact(&mut word)?;
+//!     stream.write_all(&word)
+//! });
+//! let mut stream = TcpStream::connect(address)?;
+//! stream.write_all(b"hello")?;
+//! let mut answer = String::new();
+//! stream.read_to_string(&mut answer)?;
+//! assert_eq!(answer, "hello");
+//! server.join().unwrap()?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # Green threads and their hub
+//!
+//! [`spawn`] makes a *green thread* on the calling OS thread, which never leaves it; so neither closures nor results have to be
+//! `Send`, and green threads of one OS thread may share `Rc<RefCell<_>>`. They run one at a time, in the order in which
+//! they became ready, each until it waits: in [`sleep`], in a [`JoinHandle::join`](thread::JoinHandle::join), in a read of a
+//! [`net::TcpStream`]. Nothing is interrupted from outside; code that computes for long calls [`yield_now`] now and then.
+//!
+//! Code that is not in a green thread (main, a test, a thread of [`std::thread`]) is the *root* of its OS thread. Every
+//! call works there as well; while the root waits, it runs the *hub*, the loop that resumes the green threads of that OS
+//! thread. There is no runtime to start. Green threads make progress only while their root waits.
+//!
+//! Several OS threads may each have a hub. Handles, [`Thread::unpark`](thread::Thread::unpark) and streams work between them.
+//!
+//! When an OS thread ends, the green threads that are left on it are unwound, oldest first; see [`thread::Killed`].
+//!
+//! # std and gevent
+//!
+//! | std                                  | gevent                      | greenhub                                   |
+//! |--------------------------------------|-----------------------------|--------------------------------------------|
+//! | `thread::spawn`                      | `gevent.spawn`              | [`spawn`], [`thread::spawn`]               |
+//! |                                      | `gevent.spawn_later`        | [`spawn_later`]                            |
+//! | `JoinHandle::join`                   | `Greenlet.get`              | [`thread::JoinHandle::join`]               |
+//! |                                      | `Greenlet.join(timeout)`    | [`thread::JoinHandle::join_timeout`]       |
+//! |                                      | `gevent.joinall`            | [`joinall`]                                |
+//! | `thread::sleep`                      | `gevent.sleep`              | [`sleep`], [`thread::sleep`]               |
+//! | `thread::yield_now`                  | `gevent.sleep(0)`           | [`yield_now`]                              |
+//! | `thread::scope`                      |                             | [`thread::scope`]                          |
+//! | `thread::current`                    | `gevent.getcurrent`         | [`thread::current`]                        |
+//! | `thread::park`, `unpark`             | `hub.switch`                | [`thread::park`], [`thread::Thread::unpark`] |
+//! | `net::TcpStream`, `net::TcpListener` | `gevent.socket`             | [`net::TcpStream`], [`net::TcpListener`]   |
+//! | `net::ToSocketAddrs`                 | `gevent.socket.getaddrinfo` | [`net::ToSocketAddrs`]                     |
+//! |                                      | `gevent.socket.wait_read`   | [`io::wait_readable`], [`io::wait_writable`] |
+//!
+//! The modules re-export what does not block from std's modules of the same name, so `use std::...` can become
+//! `use greenhub::...`.
+//!
+//! # Deadlocks
+//!
+//! When the root waits, no green thread is ready, no timer is pending, and none waits for a descriptor or for a job on another
+//! thread, then only another OS thread can still wake somebody. If there is none, the root's call panics with a report of
+//! every green thread: what it waits for, since when, and where it was spawned. "None" means that every other OS thread
+//! of the process is either one whose root waits in the same situation, or an idle one of greenhub's own. A thread that greenhub
+//! knows nothing about may do anything, so while there is one the hub waits, and decides again when it ends (on
+//! Linux 6.9 and newer). The decision is made once the hub has had nothing to do for 100 ms.
+//!
+//! # Panics
+//!
+//! A panic ends its green thread only; [`join`](thread::JoinHandle::join) returns it. It is also logged, with the green
+//! thread's name and number, through the [`log`](https://docs.rs/log) crate. A blocking call that is made by the hub itself,
+//! which calls no code but that of the program's logger and allocator, is a panic.
+//!
+//! # Stacks
+//!
+//! A green thread has 256 KiB of stack unless [`Builder::stack_size`](thread::Builder::stack_size) or the environment variable
+//! `GREENHUB_STACK_SIZE` say otherwise. Memory is committed as it is touched: a green thread that waits has a page or two.
+//! An overflow ends the process with a message that names the green thread. Printing a panic with `RUST_BACKTRACE=full`
+//! took less than 24 KiB of stack in both debug and release builds of small programs; larger programs need more.
 
 mod blocking;
 mod coroutine;

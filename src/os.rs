@@ -1,4 +1,12 @@
-//! Extensions that only some systems have, as in [`std::os`].
+//! Extensions that only some systems have, as in [`std::os`], and what of those does not block.
+
+pub use std::os::{fd, raw};
+
+pub mod unix {
+    //! What all Unix systems have.
+
+    pub use std::os::unix::{ffi, io};
+}
 
 pub mod linux {
     //! What only Linux has.
