@@ -2,27 +2,23 @@
 //!
 //! The socket stays in the blocking mode that its user sees: reads and writes ask for `MSG_DONTWAIT` call by call. So a
 //! descriptor that is lent or given away behaves as std's would.
-#![allow(unsafe_code)]
+
+mod convert;
+mod transfer;
 
 use std::fmt;
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags,
-    SocketType, sockopt,
-};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, sockopt};
 
 use super::addr::{ToSocketAddrs, each_address};
 use super::settings::{self, Settings};
 use crate::io::{Direction, Done, Source};
-
-/// The most buffers that one vectored call takes (`IOV_MAX`); as with std, further ones are left for the next call.
-const MAX_BUFFERS: usize = 1024;
 
 /// A TCP connection between a local and a remote socket: [`std::net::TcpStream`] for green threads.
 ///
@@ -461,42 +457,6 @@ impl TcpStream {
     pub(crate) fn as_std(&self) -> &std::net::TcpStream {
         &self.inner
     }
-
-    fn read_with<T>(&self, call: impl FnMut() -> io::Result<Done<T>>) -> io::Result<T> {
-        self.transfer(Direction::Read, call)
-    }
-
-    fn write_with<T>(&self, call: impl FnMut() -> io::Result<Done<T>>) -> io::Result<T> {
-        self.transfer(Direction::Write, call)
-    }
-
-    fn transfer<T>(
-        &self,
-        direction: Direction,
-        mut call: impl FnMut() -> io::Result<Done<T>>,
-    ) -> io::Result<T> {
-        if self.settings.is_known_nonblocking() {
-            // Never without trying: what a hub knows of the readiness is as old as its last look.
-            return call().map(Done::into_inner);
-        }
-        self.source
-            .transfer(direction, || self.deadline(direction), call)
-    }
-
-    /// The end of a wait that begins now, or the refusal to wait.
-    fn deadline(&self, direction: Direction) -> io::Result<Option<Instant>> {
-        if self.settings.is_nonblocking(&self.inner)? {
-            return Err(io::Error::from_raw_os_error(libc::EAGAIN));
-        }
-        match direction {
-            Direction::Read => {
-                settings::deadline(self.settings.read_timeout(), || self.inner.read_timeout())
-            }
-            Direction::Write => {
-                settings::deadline(self.settings.write_timeout(), || self.inner.write_timeout())
-            }
-        }
-    }
 }
 
 /// Opens a connection to one address.
@@ -537,76 +497,6 @@ impl TcpStream {
     }
 }
 
-impl Read for &TcpStream {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.read_with(|| {
-            let (_, count) = rustix::net::recv(&self.inner, &mut *buf, RecvFlags::DONTWAIT)?;
-            Ok(Done::transfer(count, buf.len()))
-        })
-    }
-
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let count = bufs.len().min(MAX_BUFFERS);
-        let bufs = &mut bufs[..count];
-        let wanted = bufs.iter().map(|buf| buf.len()).sum();
-        self.read_with(|| {
-            let mut control = RecvAncillaryBuffer::default();
-            let message =
-                rustix::net::recvmsg(&self.inner, bufs, &mut control, RecvFlags::DONTWAIT)?;
-            Ok(Done::transfer(message.bytes, wanted))
-        })
-    }
-}
-
-impl Write for &TcpStream {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.write_with(|| {
-            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            let count = rustix::net::send(&self.inner, buf, flags)?;
-            Ok(Done::transfer(count, buf.len()))
-        })
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let bufs = &bufs[..bufs.len().min(MAX_BUFFERS)];
-        let wanted = bufs.iter().map(|buf| buf.len()).sum();
-        self.write_with(|| {
-            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            let mut control = SendAncillaryBuffer::default();
-            let count = rustix::net::sendmsg(&self.inner, bufs, &mut control, flags)?;
-            Ok(Done::transfer(count, wanted))
-        })
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Read for TcpStream {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        (&*self).read(buf)
-    }
-
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        (&*self).read_vectored(bufs)
-    }
-}
-
-impl Write for TcpStream {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        (&*self).write(buf)
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        (&*self).write_vectored(bufs)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 impl fmt::Debug for TcpStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.inner.fmt(f)
@@ -615,54 +505,3 @@ impl fmt::Debug for TcpStream {
 
 impl UnwindSafe for TcpStream {}
 impl RefUnwindSafe for TcpStream {}
-
-impl AsFd for TcpStream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inner.as_fd()
-    }
-}
-
-impl AsRawFd for TcpStream {
-    fn as_raw_fd(&self) -> RawFd {
-        self.inner.as_raw_fd()
-    }
-}
-
-impl IntoRawFd for TcpStream {
-    fn into_raw_fd(self) -> RawFd {
-        self.into_std().into_raw_fd()
-    }
-}
-
-impl FromRawFd for TcpStream {
-    unsafe fn from_raw_fd(fd: RawFd) -> TcpStream {
-        // SAFETY: the caller's contract.
-        unsafe { std::net::TcpStream::from_raw_fd(fd) }.into()
-    }
-}
-
-impl From<OwnedFd> for TcpStream {
-    fn from(fd: OwnedFd) -> TcpStream {
-        std::net::TcpStream::from(fd).into()
-    }
-}
-
-impl From<TcpStream> for OwnedFd {
-    fn from(stream: TcpStream) -> OwnedFd {
-        stream.into_std().into()
-    }
-}
-
-/// The stream keeps its time-outs and its blocking mode.
-impl From<std::net::TcpStream> for TcpStream {
-    fn from(stream: std::net::TcpStream) -> TcpStream {
-        TcpStream::new(stream, Arc::new(Settings::unknown()))
-    }
-}
-
-/// The stream keeps its time-outs and its blocking mode.
-impl From<TcpStream> for std::net::TcpStream {
-    fn from(stream: TcpStream) -> std::net::TcpStream {
-        stream.into_std()
-    }
-}

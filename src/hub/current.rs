@@ -1,0 +1,141 @@
+//! The hub of the calling thread: finding it, creating it, and what can be done from any thread.
+#![allow(unsafe_code)]
+
+use std::alloc::Layout;
+use std::cell::Cell;
+use std::io;
+use std::ops::Deref;
+use std::os::fd::RawFd;
+use std::ptr::{self, NonNull};
+
+use super::remote::Message;
+use super::{Hub, Remote, blocks};
+use crate::task::{Outcome, Task, Waker};
+
+thread_local! {
+    /// The hub of this thread. No destructor: it can be read at any time, also in a signal handler.
+    pub(super) static CURRENT: Cell<*const Hub> = const { Cell::new(ptr::null()) };
+}
+
+/// This thread's hub, as a function that runs on the thread sees it. See `Hub::current` for how long it lives.
+///
+/// A handle rather than a closure that gets a reference: whatever blocks has to be inlined down to the switch, and closures
+/// are not always.
+#[derive(Clone, Copy)]
+pub(crate) struct HubRef(NonNull<Hub>);
+
+impl Deref for HubRef {
+    type Target = Hub;
+
+    #[inline(always)]
+    fn deref(&self) -> &Hub {
+        // SAFETY: the handle stays on the hub's thread (it is not `Send`) and in functions that run on it, and the hub outlives
+        // those.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+/// This thread's hub, created at the first call.
+///
+/// # Panics
+///
+/// Panics when the hub cannot be created because descriptors or memory have run out.
+#[inline(always)]
+pub(crate) fn here() -> HubRef {
+    match Hub::current() {
+        Some(hub) => hub,
+        None => Hub::create().unwrap_or_else(|error| panic!("{error}")),
+    }
+}
+
+/// As `here`, but reports that no hub can be had.
+pub(crate) fn try_here() -> io::Result<HubRef> {
+    Hub::current().map_or_else(Hub::create, Ok)
+}
+
+/// The number of this thread's hub, if it has one.
+pub(crate) fn current_id() -> Option<u64> {
+    Hub::current().map(|hub| hub.remote.id)
+}
+
+/// Puts a task whose wait the caller has ended on its hub's ready queue, from any thread.
+///
+/// # Safety
+///
+/// The caller must have ended a wait of the task, and not have scheduled it yet.
+pub(crate) unsafe fn schedule(task: NonNull<Task>) {
+    // SAFETY: a task that has been woken but not scheduled cannot end, so it is alive; and so is this thread's hub.
+    unsafe {
+        match Hub::current() {
+            Some(hub) if hub.remote.id == task.as_ref().home_id => hub.ready.push(task),
+            _ => task.as_ref().schedule_remotely(),
+        }
+    }
+}
+
+/// Ends a wait and schedules its task. Returns whether this call ended it.
+///
+/// # Safety
+///
+/// As for [`Waker::end`].
+pub(crate) unsafe fn wake(waker: Waker, outcome: Outcome) -> bool {
+    // SAFETY: the caller's contract, and then that of the successful `end`.
+    unsafe {
+        match waker.end(outcome) {
+            Some(task) => {
+                schedule(task);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// Takes back the memory of a task, on any thread.
+///
+/// # Safety
+///
+/// It must have come from `Hub::allocate_task`, and not be used any more.
+pub(crate) unsafe fn free_task(memory: NonNull<u8>, layout: Layout) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        match Hub::current() {
+            Some(hub) => hub.blocks.free(memory, layout),
+            None => blocks::free(memory, layout),
+        }
+    }
+}
+
+/// Lets the hub that a descriptor was registered with forget it.
+pub(crate) fn forget(remote: &Remote, fd: RawFd, token: u64) {
+    // The descriptor may have duplicates, and then the kernel goes on reporting it after this one is closed. That fails
+    // only for a descriptor that was closed behind our back, and then there is nothing to undo.
+    let _ = remote.poller.deregister(fd);
+    match Hub::current() {
+        Some(hub) if hub.remote.id == remote.id => hub.sinks.borrow_mut().forget(token),
+        _ => remote.send(Message::Forget(token)),
+    }
+}
+
+impl Hub {
+    /// This thread's hub. It stays alive until the thread's end, when no green thread is left and the root task's code
+    /// has returned, so it outlives every function that holds on to it and can still be running.
+    #[inline(always)]
+    pub(super) fn current() -> Option<HubRef> {
+        NonNull::new(CURRENT.get().cast_mut()).map(HubRef)
+    }
+
+    #[cold]
+    fn create() -> io::Result<HubRef> {
+        let hub = Hub::new().map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("cannot create the hub of this thread: {error}"),
+            )
+        })?;
+        let hub = HubRef(NonNull::from(Box::leak(Box::new(hub))));
+        CURRENT.set(hub.0.as_ptr());
+        hub.arm_exit();
+        Ok(hub)
+    }
+}
