@@ -5,6 +5,9 @@
 //! threads that have not started are dropped without running. Then the loop goes on until the last one has ended, so
 //! that destructors may block, join and spawn.
 //!
+//! The C library calls this at the end of every thread that has a hub, also when the root calls `std::process::exit`. When a
+//! green thread calls that, the process ends without unwinding anything, as it would from any other thread.
+//!
 //! # Thread-local variables
 //!
 //! Destructors of green threads use thread-locals: the program's, and those of libraries. The C library runs the
@@ -108,7 +111,8 @@ unsafe extern "C" fn end(hub: *mut c_void) {
         // `exit` was called by a green thread: the process ends on that one's stack, and the hub with it.
         return;
     }
-    if !this.unwind_all() {
+    // With panic = "abort" nothing can be unwound: what still waits is left as it is, and so is its memory.
+    if cfg!(panic = "abort") && this.tasks.len() > 0 || !this.unwind_all() {
         CURRENT.set(ptr::null());
         return;
     }

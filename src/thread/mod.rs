@@ -14,7 +14,8 @@
 //! - [`ThreadId`] is a type of its own, because std's cannot be made.
 //! - [`JoinHandle::join_timeout`] and [`sleep_until`] exist.
 //! - `thread_local!` variables belong to the OS thread, hence are shared by its green threads.
-//! - A green thread that still waits when its OS thread ends is unwound there; [`Killed`] is what its joiners get.
+//! - A green thread that still waits when its OS thread ends is unwound there; [`Killed`] is what its joiners get. That
+//!   includes the main thread, also when its root calls [`std::process::exit`]. With `panic = "abort"` it is not unwound.
 //! - A panic hook must not call anything of this crate that blocks.
 
 mod builder;

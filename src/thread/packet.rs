@@ -179,7 +179,8 @@ impl<F: FnOnce() -> T, T> Spawned<F, T> {
         if let Err(payload) = &result
             && panicked
         {
-            log_panic(task, &**payload);
+            // The program's logger may panic in its turn, which must not keep the joiners from their result.
+            let _ = catch_unwind(AssertUnwindSafe(|| log_panic(task, &**payload)));
         }
         this.packet.finish(result);
         (this.on_end)(task, panicked);
