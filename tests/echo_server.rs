@@ -153,7 +153,7 @@ fn echoes_a_long_stream_and_closes_after_the_client_has() {
     let server = Server::start(&[]);
     let mut reader = server.connect();
     let mut writer = reader.try_clone().expect("try_clone");
-    let sent: Vec<u8> = (0..4_000_000_u32).map(|i| (i * 31 >> 3) as u8).collect();
+    let sent: Vec<u8> = (0..4_000_000_u32).map(|i| ((i * 31) >> 3) as u8).collect();
     let expected = sent.clone();
     let sending = thread::spawn(move || {
         writer.write_all(&sent).expect("send");

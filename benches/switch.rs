@@ -1,0 +1,141 @@
+//! What switching, spawning and joining cost, against one resume and suspend of a bare corosensei coroutine.
+
+mod rounds;
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::hint::black_box;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use corosensei::Coroutine;
+use rounds::{Plan, heading, verdict};
+
+/// Nanoseconds of each of `count` operations that together took `elapsed`.
+fn each(elapsed: Duration, count: usize) -> f64 {
+    elapsed.as_nanos() as f64 / count as f64
+}
+
+/// The reference: the cost of a resume and the suspend that answers it.
+fn bare_pair(count: usize) -> f64 {
+    let mut coroutine = Coroutine::<(), (), Infallible>::new(|yielder, ()| {
+        loop {
+            yielder.suspend(());
+        }
+    });
+    let start = Instant::now();
+    for _ in 0..count {
+        black_box(coroutine.resume(()));
+    }
+    each(start.elapsed(), count)
+}
+
+/// Runs `body` in a green thread and returns its result.
+fn in_green_thread(body: impl FnOnce() -> f64 + 'static) -> f64 {
+    greenhub::spawn(body).join().expect("the green thread")
+}
+
+/// Two green threads that yield to each other; the cost of each yield.
+fn yield_between_two(count: usize) -> f64 {
+    let yields = move || {
+        for _ in 0..count / 2 {
+            greenhub::yield_now();
+        }
+    };
+    let start = Instant::now();
+    let handles = [greenhub::spawn(yields), greenhub::spawn(yields)];
+    for handle in handles {
+        handle.join().expect("the green thread");
+    }
+    each(start.elapsed(), count)
+}
+
+/// One green thread after the other, each spawned and joined.
+fn spawn_then_join(count: usize) -> f64 {
+    let start = Instant::now();
+    for i in 0..count {
+        let result = greenhub::spawn(move || black_box(i)).join();
+        assert_eq!(result.expect("the green thread"), i);
+    }
+    each(start.elapsed(), count)
+}
+
+/// All green threads spawned, then all joined; `batches` times, since one batch takes but a few milliseconds.
+fn spawn_all_then_join(count: usize, batches: usize) -> f64 {
+    let start = Instant::now();
+    for _ in 0..batches {
+        let mut handles = Vec::with_capacity(count);
+        for i in 0..count {
+            handles.push(greenhub::spawn(move || black_box(i)));
+        }
+        for (i, handle) in handles.into_iter().enumerate() {
+            assert_eq!(handle.join().expect("the green thread"), i);
+        }
+    }
+    each(start.elapsed(), count * batches)
+}
+
+/// How many stacks `count` green threads need that are all spawned before the first runs.
+///
+/// Asked of the green threads themselves: each reports the address of a local variable. Addresses within one page's
+/// distance belong to one stack, since every green thread here runs the same shallow function.
+fn stacks_used(count: usize) -> usize {
+    let addresses = Rc::new(RefCell::new(BTreeSet::new()));
+    let tasks = (0..count).map(|_| {
+        let addresses = Rc::clone(&addresses);
+        greenhub::spawn(move || {
+            let local = 0_u8;
+            let address = black_box(&raw const local).addr();
+            addresses.borrow_mut().insert(address);
+        })
+    });
+    let tasks: Vec<_> = tasks.collect();
+    for task in tasks {
+        task.join().expect("the green thread");
+    }
+    let addresses: Vec<usize> = addresses.borrow().iter().copied().collect();
+    1 + addresses
+        .windows(2)
+        .filter(|pair| pair[1] - pair[0] > 4096)
+        .count()
+}
+
+fn main() {
+    let plan = Plan::from_args();
+    let pairs = plan.pick(5_000_000, 1_000_000, 1_000);
+    let tasks = plan.pick(1_000_000, 200_000, 1_000);
+    let batch = plan.pick(100_000, 100_000, 1_000);
+    let batches = plan.pick(10, 2, 1);
+    heading("switch", "resume + suspend of a bare corosensei coroutine");
+
+    let what = "yield_now, two green threads";
+    if plan.wants(what) {
+        plan.compare(|| bare_pair(pairs), || yield_between_two(pairs))
+            .print(what, "ns", Some(1.8));
+    }
+    let what = "spawn + join, in a green thread";
+    if plan.wants(what) {
+        plan.compare(
+            || bare_pair(pairs),
+            || in_green_thread(move || spawn_then_join(tasks)),
+        )
+        .print(what, "ns", Some(14.0));
+    }
+    let what = "spawn + join, from the main thread";
+    if plan.wants(what) {
+        plan.compare(|| bare_pair(pairs), || spawn_then_join(tasks))
+            .print(what, "ns", Some(14.0));
+    }
+    let what = format!("{batch} spawned, then joined, each");
+    if plan.wants(&what) {
+        plan.compare(|| bare_pair(pairs), || spawn_all_then_join(batch, batches))
+            .print(&what, "ns", Some(16.0));
+        let stacks = stacks_used(batch);
+        println!(
+            "{:<44} {stacks} stacks, limit 8 {}",
+            "",
+            verdict(stacks <= 8)
+        );
+    }
+}
