@@ -1,4 +1,7 @@
 //! What switching, spawning and joining cost, against one resume and suspend of a bare corosensei coroutine.
+//!
+//! The times are CPU time: nothing here ever waits for the kernel, and other processes that want the core do not
+//! count.
 
 mod rounds;
 
@@ -7,14 +10,14 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::hint::black_box;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
 
 use corosensei::Coroutine;
+use rounds::process::cpu_seconds;
 use rounds::{Plan, heading, verdict};
 
-/// Nanoseconds of each of `count` operations that together took `elapsed`.
-fn each(elapsed: Duration, count: usize) -> f64 {
-    elapsed.as_nanos() as f64 / count as f64
+/// Nanoseconds of each of `count` operations that began when `cpu_seconds` was `start`.
+fn each_since(start: f64, count: usize) -> f64 {
+    (cpu_seconds() - start) * 1e9 / count as f64
 }
 
 /// The reference: the cost of a resume and the suspend that answers it.
@@ -24,11 +27,11 @@ fn bare_pair(count: usize) -> f64 {
             yielder.suspend(());
         }
     });
-    let start = Instant::now();
+    let start = cpu_seconds();
     for _ in 0..count {
         black_box(coroutine.resume(()));
     }
-    each(start.elapsed(), count)
+    each_since(start, count)
 }
 
 /// Runs `body` in a green thread and returns its result.
@@ -43,27 +46,27 @@ fn yield_between_two(count: usize) -> f64 {
             greenhub::yield_now();
         }
     };
-    let start = Instant::now();
+    let start = cpu_seconds();
     let handles = [greenhub::spawn(yields), greenhub::spawn(yields)];
     for handle in handles {
         handle.join().expect("the green thread");
     }
-    each(start.elapsed(), count)
+    each_since(start, count)
 }
 
 /// One green thread after the other, each spawned and joined.
 fn spawn_then_join(count: usize) -> f64 {
-    let start = Instant::now();
+    let start = cpu_seconds();
     for i in 0..count {
         let result = greenhub::spawn(move || black_box(i)).join();
         assert_eq!(result.expect("the green thread"), i);
     }
-    each(start.elapsed(), count)
+    each_since(start, count)
 }
 
 /// All green threads spawned, then all joined; `batches` times, since one batch takes but a few milliseconds.
 fn spawn_all_then_join(count: usize, batches: usize) -> f64 {
-    let start = Instant::now();
+    let start = cpu_seconds();
     for _ in 0..batches {
         let mut handles = Vec::with_capacity(count);
         for i in 0..count {
@@ -73,7 +76,7 @@ fn spawn_all_then_join(count: usize, batches: usize) -> f64 {
             assert_eq!(handle.join().expect("the green thread"), i);
         }
     }
-    each(start.elapsed(), count * batches)
+    each_since(start, count * batches)
 }
 
 /// How many stacks `count` green threads need that are all spawned before the first runs.
