@@ -53,7 +53,7 @@ struct State {
 ///
 /// No thread could be started, and there is none that the job could wait for.
 pub(crate) fn run<T: Send + 'static>(
-    what: &'static str,
+    what: &'static &'static str,
     job: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
     let slot = Arc::new(WaitQueue::new(None));
@@ -132,14 +132,14 @@ mod tests {
     #[test]
     fn other_green_threads_run_meanwhile() {
         let (sender, receiver) = std::sync::mpsc::channel();
-        let job = crate::spawn(move || run("a test", move || receiver.recv().unwrap()).unwrap());
+        let job = crate::spawn(move || run(&"a test", move || receiver.recv().unwrap()).unwrap());
         crate::spawn(move || sender.send(7).unwrap());
         assert_eq!(job.join().unwrap(), 7);
     }
 
     #[test]
     fn a_panic_is_resumed_in_the_caller() {
-        let job = crate::spawn(|| run("a test", || panic!("in the job")));
+        let job = crate::spawn(|| run(&"a test", || panic!("in the job")));
         let payload = job.join().unwrap_err();
         assert_eq!(payload.downcast_ref::<&str>(), Some(&"in the job"));
     }
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn more_jobs_than_threads_all_run() {
         let jobs: Vec<_> = (0..MAX_THREADS * 3)
-            .map(|n| crate::spawn(move || run("a test", move || n).unwrap()))
+            .map(|n| crate::spawn(move || run(&"a test", move || n).unwrap()))
             .collect();
         for (n, job) in jobs.into_iter().enumerate() {
             assert_eq!(job.join().unwrap(), n);

@@ -9,8 +9,8 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::Cell;
 use std::ptr::NonNull;
 
-/// Room for a task with a closure and a result of about 16 words together; larger ones are allocated and freed directly.
-const BLOCK: Layout = match Layout::from_size_align(384, 16) {
+/// Room for a task with a closure of about eight words; larger ones are allocated and freed directly.
+const BLOCK: Layout = match Layout::from_size_align(320, 16) {
     Ok(layout) => layout,
     Err(_) => panic!("the size is no multiple of the alignment"),
 };

@@ -86,8 +86,8 @@ pub(crate) enum Reason {
     /// Readiness of a descriptor.
     Readable(RawFd),
     Writable(RawFd),
-    /// A job on the pool of OS threads.
-    Job(&'static str),
+    /// A job on the pool of OS threads, by its name; behind a second reference to keep this type, and so each task, small.
+    Job(&'static &'static str),
     /// The back-off of a listener that cannot accept.
     BackOff,
 }
