@@ -50,7 +50,7 @@ impl Worker {
     pub(crate) fn create(stack: Stack, body: fn(&Worker)) -> NonNull<Worker> {
         let place = NonNull::from(Box::leak(Box::<Worker>::new_uninit())).cast::<Worker>();
         let (class, limit, guard) = (stack.class(), stack.limit(), stack.guard());
-        let size = stack.base().addr().get() - limit.addr().get();
+        let size = stack.size();
         let coroutine = corosensei::Coroutine::with_stack(GreenStack(stack), move |yielder, ()| {
             // SAFETY: the body runs only through `resume`, which borrows the initialised worker for longer; only the
             // `coroutine` cell is borrowed mutably meanwhile.
@@ -170,8 +170,8 @@ impl Worker {
 
 struct GreenStack(Stack);
 
-// SAFETY: `stack::Pool` hands out stacks of at least `MIN_SIZE` (16 KiB) usable bytes, page-aligned at both ends, with a
-// guard region directly below; `limit` includes it. The memory stays mapped while the `Stack` exists.
+// SAFETY: `stack::Pool` hands out stacks of at least `MIN_SIZE` (16 KiB) usable bytes that begin at a cache line's
+// boundary, with a guard region directly below; `limit` includes it. The memory stays mapped while the `Stack` exists.
 unsafe impl corosensei::stack::Stack for GreenStack {
     fn base(&self) -> NonZeroUsize {
         self.0.base().addr()

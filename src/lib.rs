@@ -89,6 +89,7 @@ mod poller;
 mod stack;
 mod task;
 mod timer;
+mod unwind;
 mod wait_queue;
 
 pub mod io;

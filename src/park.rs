@@ -84,6 +84,15 @@ pub(crate) fn park_shielded(
     outcome.map(|outcome| outcome == Outcome::Notified)
 }
 
+/// Unwinds the running task if it was cancelled and is not unwinding already.
+pub(crate) fn unwind_if_cancelled() {
+    let hub = hub::here();
+    let task = hub.running();
+    if task.cancelled.get() && !hub.is_unwinding(task) {
+        unwind_cancelled(task);
+    }
+}
+
 #[cold]
 fn unwind_cancelled(task: &Task) -> ! {
     // Known from here on, even while another green thread is suspended in the middle of unwinding.

@@ -6,7 +6,7 @@
 //! ```text
 //! low address                                                        high address
 //! | guard | stack ............... | guard | stack ............... | guard | ...
-//!         ^ limit of usable memory ^ base: where the stack pointer starts
+//!         ^ limit of usable memory ^ about here the stack pointer starts: see `COLORING`
 //! ```
 //!
 //! Guards are made with `MADV_GUARD_INSTALL` (Linux 6.13), which marks page-table entries and leaves the mapping whole; all
@@ -23,6 +23,7 @@ use std::io;
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use slab::Slab as Arena;
 
@@ -39,6 +40,15 @@ const MAX_SIZE: usize = 1 << 40;
 /// Bytes below each stack that fault. Rust code probes every page of a large frame, so one page would do for it; four also
 /// stop C code that was compiled without such probes and has frames of up to 16 KiB.
 const GUARD_SIZE: usize = 16 * 1024;
+
+/// Where a stack begins varies by up to this much, in steps of `COLOR_STEP`, below the end of its memory.
+///
+/// All stacks end at a page boundary. If all began there too, the lines that every waiting green thread is woken through would
+/// have the same page offset in all of them and compete for the same few sets of the processor's caches, of which a thousand
+/// green threads would find most of theirs evicted each time. The room comes on top of the size asked for.
+const COLORING: usize = 4096;
+const COLORS: usize = 16;
+const COLOR_STEP: usize = 64;
 
 /// A class's first slab holds this many stacks, each further one twice as many, up to the limits below.
 const FIRST_SLAB_STACKS: usize = 16;
@@ -100,6 +110,7 @@ impl Class {
 pub(crate) struct Stack {
     limit: NonNull<u8>,
     base: NonNull<u8>,
+    size: usize,
     class: Class,
     /// The slab within the class and the place within the slab.
     slab: u32,
@@ -118,9 +129,14 @@ impl Stack {
         limit - GUARD_SIZE..limit
     }
 
-    /// One past the last byte, page-aligned.
+    /// Where the stack pointer starts, aligned to a cache line.
     pub(crate) fn base(&self) -> NonNull<u8> {
         self.base
+    }
+
+    /// Bytes that the stack was asked to have, rounded up.
+    pub(crate) fn size(&self) -> usize {
+        self.size
     }
 
     pub(crate) fn class(&self) -> Class {
@@ -208,17 +224,19 @@ impl Pool {
             Some(place) => place,
             None => sizes.guard_new_place(guard)?,
         };
+        let offset = index as usize * sizes.spacing() + GUARD_SIZE;
         let owner = &mut sizes.slabs[slab as usize];
         owner.in_use += 1;
-        let offset = index as usize * (GUARD_SIZE + sizes.size) + GUARD_SIZE;
+        let color = index as usize % COLORS * COLOR_STEP;
         // SAFETY: the place lies inside the slab's mapping, by the bounds of `index`.
         let (limit, base) = unsafe {
             let limit = owner.start.cast::<u8>().add(offset);
-            (limit, limit.add(sizes.size))
+            (limit, limit.add(sizes.size + COLORING - color))
         };
         Ok(Stack {
             limit,
             base,
+            size: sizes.size,
             class,
             slab,
             index,
@@ -229,7 +247,7 @@ impl Pool {
     pub(crate) fn free(&mut self, stack: Stack) {
         let sizes = &mut self.classes[stack.class.index()];
         // SAFETY: the range is the usable part of a stack that the caller has given up.
-        unsafe { discard(stack.limit, sizes.size) };
+        unsafe { discard(stack.limit, sizes.size + COLORING) };
         let owner = &mut sizes.slabs[stack.slab as usize];
         owner.in_use -= 1;
         if owner.in_use > 0 {
@@ -245,7 +263,7 @@ impl Pool {
         if sizes.slabs.is_empty() {
             sizes.next_slab_stacks = FIRST_SLAB_STACKS;
         }
-        slab.unmap();
+        slab.unmap(self.guard);
     }
 }
 
@@ -256,7 +274,7 @@ impl Drop for Pool {
                 // A slab with a stack in use holds the frames of a green thread that could not be unwound. Other frames
                 // may point to them, so the memory is left to the process.
                 if slab.in_use == 0 {
-                    slab.unmap();
+                    slab.unmap(self.guard);
                 }
             }
         }
@@ -264,13 +282,21 @@ impl Drop for Pool {
 }
 
 impl SizeClass {
+    /// Bytes from one stack of a slab to the next.
+    fn spacing(&self) -> usize {
+        GUARD_SIZE + self.size + COLORING
+    }
+
     /// Installs the guard of a place that was never used, mapping a new slab when all have been.
     fn guard_new_place(&mut self, guard: Guard) -> io::Result<(u32, u32)> {
         let key = match self.growing {
             Some(key) => key,
             None => self.map_slab()?,
         };
-        let spacing = GUARD_SIZE + self.size;
+        if guard == Guard::Mprotect {
+            reserve_mappings()?;
+        }
+        let spacing = self.spacing();
         let slab = &mut self.slabs[key as usize];
         let index = slab.guarded;
         // SAFETY: the place lies inside the slab's mapping and nothing is stored there yet.
@@ -292,7 +318,7 @@ impl SizeClass {
     }
 
     fn map_slab(&mut self) -> io::Result<u32> {
-        let spacing = GUARD_SIZE + self.size;
+        let spacing = self.spacing();
         let mut stacks = self.next_slab_stacks.min((MAX_SLAB_BYTES / spacing).max(1));
         let start = loop {
             match map(stacks * spacing) {
@@ -315,10 +341,37 @@ impl SizeClass {
 }
 
 impl Slab {
-    fn unmap(self) {
+    fn unmap(self, guard: Guard) {
+        if guard == Guard::Mprotect {
+            MAPPINGS.fetch_sub(2 * self.guarded as usize, Ordering::Relaxed);
+        }
         // SAFETY: the mapping is ours and no stack in it is in use.
         unsafe { libc::munmap(self.start.as_ptr(), self.bytes) };
     }
+}
+
+/// Mappings that the guards of this process take: with `mprotect`, each guard splits one in three.
+static MAPPINGS: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts the mappings of one more guard made with `mprotect`, unless hardly any are left: at the kernel's very limit `malloc`
+/// fails too, and with it the program.
+fn reserve_mappings() -> io::Result<()> {
+    static LIMIT: OnceLock<usize> = OnceLock::new();
+    let limit = *LIMIT.get_or_init(|| {
+        let limit = std::fs::read_to_string("/proc/sys/vm/max_map_count");
+        let limit = limit.ok().and_then(|limit| limit.trim().parse().ok());
+        limit.unwrap_or(65_530)
+    });
+    let headroom = (limit / 16).min(4096);
+    if MAPPINGS.fetch_add(2, Ordering::Relaxed) + 2 + headroom > limit {
+        MAPPINGS.fetch_sub(2, Ordering::Relaxed);
+        let error = io::Error::new(
+            io::ErrorKind::OutOfMemory,
+            format!("the process may have {limit} mappings (vm.max_map_count)"),
+        );
+        return Err(guard_error(Guard::Mprotect, error));
+    }
+    Ok(())
 }
 
 /// Maps private memory that is committed page by page on first touch and never by huge pages, of which one would commit

@@ -4,7 +4,7 @@ use greenhub::io::{Read, Write};
 use greenhub::net::{TcpListener, TcpStream};
 
 /// Bytes read at once; the reference uses as many.
-pub const BUFFER_BYTES: usize = 4096;
+pub const BUFFER_BYTES: usize = 1536;
 
 /// Prints the address and serves until the process is killed.
 pub fn serve() {

@@ -378,4 +378,5 @@ pub fn wait(frontier: &RefCell<Frontier>, until: Option<Instant>) {
 }
 
 #[cfg(test)]
+#[path = "frontier/tests.rs"]
 mod tests;

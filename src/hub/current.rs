@@ -11,6 +11,7 @@ use std::ptr::{self, NonNull};
 use super::remote::Message;
 use super::{Hub, Remote, blocks};
 use crate::task::{Outcome, Task, Waker};
+use crate::unwind::contain;
 
 thread_local! {
     /// The hub of this thread. No destructor: it can be read at any time, also in a signal handler.
@@ -56,6 +57,14 @@ pub(crate) fn try_here() -> io::Result<HubRef> {
 /// The number of this thread's hub, if it has one.
 pub(crate) fn current_id() -> Option<u64> {
     Hub::current().map(|hub| hub.remote.id)
+}
+
+/// Whether the code that calls this is unwinding, as far as can be told. Creates no hub.
+pub(crate) fn is_unwinding() -> bool {
+    match Hub::current() {
+        Some(hub) if hub.current.get().is_some() => hub.is_unwinding(hub.running()),
+        _ => std::thread::panicking(),
+    }
 }
 
 /// Puts a task whose wait the caller has ended on its hub's ready queue, from any thread.
@@ -127,7 +136,7 @@ impl Hub {
 
     #[cold]
     fn create() -> io::Result<HubRef> {
-        let hub = Hub::new().map_err(|error| {
+        let (hub, complaint) = Hub::new().map_err(|error| {
             io::Error::new(
                 error.kind(),
                 format!("cannot create the hub of this thread: {error}"),
@@ -136,6 +145,10 @@ impl Hub {
         let hub = HubRef(NonNull::from(Box::leak(Box::new(hub))));
         CURRENT.set(hub.0.as_ptr());
         hub.arm_exit();
+        if let Some(complaint) = complaint {
+            // Only now, because the logger may call what needs the hub.
+            contain(|| log::error!("{complaint}"));
+        }
         Ok(hub)
     }
 }

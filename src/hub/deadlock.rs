@@ -98,6 +98,8 @@ impl Hub {
         });
         if let Some(None) = others {
             self.remote.wake_up();
+            // Whoever survives the report and waits again gets another one.
+            self.settled.set(false);
             return Err(Deadlock(Box::new(self.report())));
         }
         stuck.push(Arc::clone(&self.remote));

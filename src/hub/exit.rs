@@ -10,28 +10,30 @@
 //!
 //! # Thread-local variables
 //!
-//! Destructors of green threads use thread-locals: the program's, and those of libraries. The C library runs the
-//! destructors of thread-locals in the reverse order of their registration, so the hub's has to be registered after
-//! those that its green threads use, which appear at any time. Therefore it is registered again (which is a call of
-//! `__cxa_thread_atexit_impl`, the function that std's thread-locals register with) when the root comes back from the
-//! loop with green threads left, as soon as twice as many have been spawned as at the last registration. The first one
-//! that the C library calls ends the hub; the others find nothing to do. A hub that is needed by a thread-local's
-//! destructor after that is created anew and ended the same way.
+//! A suspended green thread may hold a reference to a thread-local (it may be inside `KEY.with`), and its destructors use
+//! thread-locals as anybody's do. So green threads have to be unwound before the thread's first thread-local is
+//! destroyed; `destructors` sees to that where it can. Where it cannot, and a green thread has run since the last
+//! registration, unwinding would be unsound, and the green threads are left as they are. A hub that is needed by a
+//! thread-local's destructor after that is created anew and ended the same way.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::ptr::{self, NonNull};
 
-use super::{CURRENT, Hub};
+use super::{CURRENT, Hub, destructors};
 use crate::task::{Reason, TaskRef};
+use crate::unwind::contain;
 
-/// When to register for the end of the thread.
+/// What a hub has to know to be ended in time.
 pub(super) struct Arming {
     /// Green threads spawned so far.
     spawned: Cell<u64>,
-    /// Register again when there have been as many.
+    /// Without interposition: register again when there have been as many.
     next: Cell<u64>,
+    /// Without interposition: whether green threads have run since the last registration, and may have used thread-locals
+    /// that are destroyed before the hub ends.
+    is_late: Cell<bool>,
 }
 
 impl Arming {
@@ -39,6 +41,7 @@ impl Arming {
         Arming {
             spawned: Cell::new(0),
             next: Cell::new(1),
+            is_late: Cell::new(false),
         }
     }
 
@@ -50,13 +53,25 @@ impl Arming {
 impl Hub {
     /// Has the hub ended with its thread.
     pub(super) fn arm_exit(&self) {
-        register(NonNull::from(self));
+        destructors::register(end, NonNull::from(self).cast());
     }
 
-    /// Registers again if there may be thread-locals that are younger than the last registration.
+    /// Notes that green threads have run, when the root comes back from the loop.
+    #[inline]
     pub(super) fn rearm_exit(&self) {
+        if !destructors::are_followed() {
+            self.rearm_exit_unfollowed();
+        }
+    }
+
+    /// Registers again when twice as many green threads have been spawned as at the last registration: each takes memory
+    /// until the thread ends.
+    #[cold]
+    fn rearm_exit_unfollowed(&self) {
+        self.exit.is_late.set(true);
         if self.tasks.len() > 0 && self.exit.spawned.get() >= self.exit.next.get() {
             self.exit.next.set(self.exit.spawned.get() * 2);
+            self.exit.is_late.set(false);
             self.arm_exit();
         }
     }
@@ -64,27 +79,24 @@ impl Hub {
     /// Unwinds all green threads. Returns whether all have ended.
     fn unwind_all(&self) -> bool {
         self.current.set(None);
+        let mut cancelled = 0;
         let ended = loop {
-            let tasks = self.tasks.snapshot();
-            // None of those that have not started may do so while an older one unwinds.
-            for task in tasks.iter().filter(|task| !task.has_started()) {
-                task.cancelled.set(true);
-            }
-            for task in &tasks {
-                if !task.cancelled.get() || task.reason.get() == Reason::Start {
-                    self.cancel(task);
-                    self.run_ready();
-                }
+            // What is spawned by destructors is ended as well.
+            if cancelled < self.exit.spawned.get() {
+                cancelled = self.exit.spawned.get();
+                self.cancel_all();
             }
             self.run_ready();
             if self.tasks.len() == 0 {
                 break true;
             }
             if let Err(deadlock) = self.poll() {
-                log::error!(
-                    "green threads of an ending thread cannot be unwound, and their memory is lost: {}",
-                    deadlock.0
-                );
+                contain(|| {
+                    log::error!(
+                        "green threads of an ending thread cannot be unwound, and their memory is lost: {}",
+                        deadlock.0
+                    );
+                });
                 break false;
             }
         };
@@ -92,15 +104,39 @@ impl Hub {
         ended
     }
 
+    /// Whether the green threads that are left can be unwound: with `panic = "abort"` nothing can.
+    fn may_unwind(&self) -> bool {
+        self.tasks.len() == 0 || !(cfg!(panic = "abort") || self.exit.is_late.get())
+    }
+
+    /// Cancels all green threads, oldest first, and lets each run until it has ended or waits in a destructor.
+    fn cancel_all(&self) {
+        let tasks = self.tasks.snapshot();
+        // None of those that have not started may do so while an older one unwinds.
+        for task in tasks.iter().filter(|task| !task.has_started()) {
+            task.cancelled.set(true);
+        }
+        for task in &tasks {
+            if !task.cancelled.get() || task.reason.get() == Reason::Start {
+                self.cancel(task);
+                self.run_ready();
+            }
+        }
+    }
+
+    /// Runs whatever is ready, without looking at events in between.
     fn run_ready(&self) {
-        while let Some(task) = self.next_turn() {
-            self.resume(task);
+        while !self.ready.is_empty() {
+            self.batch.begin(self.clock());
+            while let Some(task) = self.next_turn() {
+                self.resume(task);
+            }
         }
     }
 }
 
 /// Ends a hub; called by the C library at the end of its thread.
-unsafe extern "C" fn end(hub: *mut c_void) {
+pub(super) unsafe extern "C" fn end(hub: *mut c_void) {
     let hub = hub.cast::<Hub>();
     if !ptr::eq(CURRENT.get(), hub) {
         return;
@@ -111,8 +147,8 @@ unsafe extern "C" fn end(hub: *mut c_void) {
         // `exit` was called by a green thread: the process ends on that one's stack, and the hub with it.
         return;
     }
-    // With panic = "abort" nothing can be unwound: what still waits is left as it is, and so is its memory.
-    if cfg!(panic = "abort") && this.tasks.len() > 0 || !this.unwind_all() {
+    if !this.may_unwind() || !this.unwind_all() {
+        // Their memory stays, and so does the hub, to which they belong.
         CURRENT.set(ptr::null());
         return;
     }
@@ -127,41 +163,4 @@ unsafe extern "C" fn end(hub: *mut c_void) {
     // SAFETY: `Hub::create` leaked the box; no green thread is left, the root's code has returned, and `CURRENT` no longer
     // leads here.
     drop(unsafe { Box::from_raw(hub) });
-}
-
-#[cfg(target_env = "gnu")]
-fn register(hub: NonNull<Hub>) {
-    unsafe extern "C" {
-        safe static __dso_handle: u8;
-        fn __cxa_thread_atexit_impl(
-            destructor: unsafe extern "C" fn(*mut c_void),
-            object: *mut c_void,
-            dso: *mut c_void,
-        ) -> i32;
-    }
-    // SAFETY: the function exists in every glibc since 2.18; `end` takes the pointer that is handed over, and checks that it
-    // is still the thread's hub. The handle keeps a shared object that contains this code loaded until then.
-    unsafe {
-        let dso = (&raw const __dso_handle).cast_mut().cast();
-        __cxa_thread_atexit_impl(end, hub.as_ptr().cast(), dso);
-    }
-}
-
-/// Without glibc there is one registration, with std, at the creation of the hub.
-#[cfg(not(target_env = "gnu"))]
-fn register(hub: NonNull<Hub>) {
-    struct Guard(Cell<*mut Hub>);
-    impl Drop for Guard {
-        fn drop(&mut self) {
-            if !self.0.get().is_null() {
-                // SAFETY: `end` checks that it is still the thread's hub.
-                unsafe { end(self.0.get().cast()) };
-            }
-        }
-    }
-    thread_local! {
-        static GUARD: Guard = const { Guard(Cell::new(ptr::null_mut())) };
-    }
-    // In a thread whose thread-locals are already gone nothing is left to register with, and the hub is lost.
-    let _ = GUARD.try_with(|guard| guard.0.set(hub.as_ptr()));
 }

@@ -30,6 +30,7 @@ mod blocks;
 mod cancel;
 mod current;
 mod deadlock;
+mod destructors;
 mod exit;
 mod overflow;
 mod poll;
@@ -54,7 +55,9 @@ use crate::stack::Class;
 use crate::task::{Home, ReadyQueue, Reason, Task, TaskList, TaskRef, Waker};
 use crate::timer::Timers;
 
-pub(crate) use current::{current_id, forget, free_task, here, schedule, try_here, wake};
+pub(crate) use current::{
+    current_id, forget, free_task, here, is_unwinding, schedule, try_here, wake,
+};
 pub(crate) use deadlock::{Deadlock, Harmless};
 pub(crate) use remote::Remote;
 pub(crate) use sinks::Sink;
@@ -94,6 +97,8 @@ pub(crate) struct Hub {
     now: Cell<u64>,
     /// When memory was last given back by a busy hub.
     trimmed: Cell<u64>,
+    /// Whether a quiet hub is in the middle of giving memory back.
+    retiring: Cell<bool>,
     /// Whether a quiet hub has done what there is to do once, and nothing has run since.
     settled: Cell<bool>,
     /// Tasks that wait for something that the outside world can bring about.
@@ -111,13 +116,15 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    fn new() -> io::Result<Hub> {
+    /// A hub for this thread, and what the program should be told about its settings.
+    fn new() -> io::Result<(Hub, Option<String>)> {
         let remote = Arc::new(Remote::new()?);
         let mut workers = Workers::new(Hub::work);
-        let default_class = workers.class_of(default_stack_size())?;
+        let (stack_size, complaint) = default_stack_size();
+        let default_class = workers.class_of(stack_size)?;
         let ids = Cell::new((0, 0));
         let root = new_root(&remote, next_id(&ids), default_class);
-        Ok(Hub {
+        let hub = Hub {
             current: Cell::new(Some(root.as_ptr())),
             remote,
             root,
@@ -134,6 +141,7 @@ impl Hub {
             start: Instant::now(),
             now: Cell::new(0),
             trimmed: Cell::new(0),
+            retiring: Cell::new(false),
             settled: Cell::new(false),
             external_waits: Cell::new(0),
             unwinding: Cell::new(0),
@@ -142,7 +150,8 @@ impl Hub {
             watch: RefCell::new(Watch::new()),
             exit: exit::Arming::new(),
             _signal_stack: overflow::install(),
-        })
+        };
+        Ok((hub, complaint))
     }
 
     pub(crate) fn remote(&self) -> &Arc<Remote> {
@@ -265,7 +274,13 @@ impl Hub {
     /// the processor's stack of return addresses is that of the hub, and costs as much as the switch itself.
     #[inline(always)]
     pub(crate) fn switch_out(&self, task: &Task) -> Result<(), Deadlock> {
-        let counted = std::thread::panicking() && self.note_unwinding(task);
+        let counted = if std::thread::panicking() {
+            self.note_unwinding(task)
+        } else {
+            // Nobody on this OS thread unwinds; what this task was unwinding for has been caught.
+            task.unwinding.set(false);
+            false
+        };
         let result = match task.worker.get() {
             Some(worker) => {
                 // SAFETY: the task is the running one, so this code is on its worker's stack.
@@ -290,17 +305,19 @@ fn blocked_the_hub() -> ! {
     );
 }
 
-/// `GREENHUB_STACK_SIZE` in bytes, or the default.
-fn default_stack_size() -> usize {
+/// `GREENHUB_STACK_SIZE` in bytes, or the default and what is wrong with the variable.
+fn default_stack_size() -> (usize, Option<String>) {
+    let default = crate::stack::DEFAULT_SIZE;
     let Some(value) = std::env::var_os("GREENHUB_STACK_SIZE") else {
-        return crate::stack::DEFAULT_SIZE;
+        return (default, None);
     };
-    let size = value.to_str().and_then(|value| value.parse().ok());
-    size.unwrap_or_else(|| {
-        log::error!(
-            "GREENHUB_STACK_SIZE is {value:?}, which is no number of bytes: using {}",
-            crate::stack::DEFAULT_SIZE
-        );
-        crate::stack::DEFAULT_SIZE
-    })
+    match value.to_str().and_then(|value| value.parse().ok()) {
+        Some(size) => (size, None),
+        None => {
+            let complaint = format!(
+                "GREENHUB_STACK_SIZE is {value:?}, which is no number of bytes: using {default}"
+            );
+            (default, Some(complaint))
+        }
+    }
 }

@@ -168,9 +168,7 @@ impl SignalStack {
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
             let start = libc::mmap(ptr::null_mut(), bytes, protection, flags, -1, 0);
             if start == libc::MAP_FAILED {
-                log::warn!(
-                    "no memory for a signal stack: a stack overflow will end the process without a message"
-                );
+                // An overflow on this thread then ends the process without a message.
                 return None;
             }
             let stack = libc::stack_t {

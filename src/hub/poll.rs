@@ -43,8 +43,9 @@ impl Hub {
         self.batch.begin(self.now.get());
         if !self.ready.is_empty() {
             self.settled.set(false);
+            self.retiring.set(false);
             self.trim();
-        } else if quiet && may_sleep {
+        } else if quiet {
             self.settle()?;
         }
         Ok(())
@@ -54,6 +55,9 @@ impl Hub {
     fn poll_timeout(&self) -> (Option<Duration>, bool) {
         if !self.ready.is_empty() {
             return (Some(Duration::ZERO), false);
+        }
+        if self.retiring.get() {
+            return (Some(Duration::ZERO), true);
         }
         let next = self.timers.borrow().next_deadline();
         let timeout =
@@ -100,7 +104,9 @@ impl Hub {
 
     /// What a hub does once after it has been quiet for a while, before it waits for as long as it takes.
     fn settle(&self) -> Result<(), Deadlock> {
-        if self.workers.borrow_mut().retire_surplus() {
+        let is_more = self.workers.borrow_mut().retire_surplus();
+        self.retiring.set(is_more);
+        if is_more {
             return Ok(());
         }
         self.settled.set(true);

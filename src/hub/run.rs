@@ -13,11 +13,13 @@ use super::{Deadlock, Hub, here};
 use crate::coroutine::{Suspended, Worker};
 use crate::stack::Class;
 use crate::task::{Reason, Task, TaskRef};
+use crate::unwind::{AbortOnUnwind, contain};
 
 impl Hub {
     /// Runs the others until the root task's turn.
     #[inline(never)]
     pub(super) fn drive(&self) -> Result<(), Deadlock> {
+        let waiting = AbortOnUnwind;
         self.current.set(None);
         let result = loop {
             match self.next_turn() {
@@ -31,6 +33,7 @@ impl Hub {
             }
         };
         self.current.set(Some(self.root.as_ptr()));
+        waiting.defuse();
         self.rearm_exit();
         result
     }
@@ -63,11 +66,13 @@ impl Hub {
         if suspended == Suspended::Idle {
             // SAFETY: workers live until they are retired.
             let class = unsafe { worker.as_ref() }.class();
-            if self.starved.is_empty() && class == self.default_class && self.spare.get().is_none()
-            {
-                self.spare.set(Some(worker));
+            let older = if self.starved.is_empty() && class == self.default_class {
+                self.spare.replace(Some(worker))
             } else {
-                self.take_in(worker);
+                Some(worker)
+            };
+            if let Some(older) = older {
+                self.take_in(older);
             }
         }
     }
@@ -112,11 +117,12 @@ impl Hub {
     /// Lets a task wait for another's stack because the kernel gives no more.
     #[cold]
     fn starve(&self, task: &Task, error: &io::Error) {
-        if self.starved.is_empty() {
-            log::warn!("green threads have to wait for others to end: {error}");
-        }
+        let is_first = self.starved.is_empty();
         self.starved.push(NonNull::from(task));
         task.reason.set(Reason::Stack);
+        if is_first {
+            contain(|| log::warn!("green threads have to wait for others to end: {error}"));
+        }
     }
 
     /// The body of every worker: runs fresh tasks one after another.

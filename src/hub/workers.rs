@@ -118,12 +118,15 @@ impl Workers {
 
     /// Whether there are more idle workers than a quiet hub keeps.
     pub(super) fn has_surplus(&self) -> bool {
-        self.shelves.iter().any(|shelf| shelf.surplus() > 0)
+        self.shelves.iter().any(|shelf| {
+            shelf.surplus() > 0 || shelf.unreserved() > 0 && !shelf.prepared.is_empty()
+        })
     }
 
     /// Ends some of the workers that were idle all the time since the last call. Called now and then by a busy hub.
     pub(super) fn retire_unneeded(&mut self) {
         for index in 0..self.shelves.len() {
+            self.free_unneeded_stacks(index);
             let shelf = &mut self.shelves[index];
             let unneeded = shelf.idle_low.min(shelf.surplus()).min(RETIRE_AT_ONCE);
             self.retire_coldest(index, unneeded);
@@ -136,6 +139,7 @@ impl Workers {
     /// is left to do.
     pub(super) fn retire_surplus(&mut self) -> bool {
         for index in 0..self.shelves.len() {
+            self.free_unneeded_stacks(index);
             let surplus = self.shelves[index].surplus().min(RETIRE_AT_ONCE);
             self.retire_coldest(index, surplus);
         }
@@ -147,6 +151,15 @@ impl Workers {
             unsafe { worker.as_ref().discard_unused() };
         }
         false
+    }
+
+    /// Frees stacks that were set aside for green threads which have then started on idle workers.
+    fn free_unneeded_stacks(&mut self, index: usize) {
+        let shelf = &mut self.shelves[index];
+        let needed = shelf.reserved.saturating_sub(shelf.idle.len());
+        for stack in shelf.prepared.drain(needed.min(shelf.prepared.len())..) {
+            self.pool.free(stack);
+        }
     }
 
     fn retire_coldest(&mut self, index: usize, count: usize) {

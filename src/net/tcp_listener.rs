@@ -20,6 +20,7 @@ use rustix::net::{SocketFlags, sockopt};
 use super::addr::{ToSocketAddrs, each_address};
 use super::settings::Settings;
 use super::tcp_stream::TcpStream;
+use crate::hub;
 use crate::io::{Direction, Done, Source};
 use crate::park;
 use crate::task::Reason;
@@ -27,6 +28,10 @@ use crate::task::Reason;
 /// The wait before an `accept` that found no descriptor or no memory reports it: doubled each time, up to the limit.
 const BACK_OFF: Duration = Duration::from_millis(10);
 const MAX_BACK_OFF: Duration = Duration::from_secs(1);
+
+/// Connections that wait to be accepted, as far as the system allows (`net.core.somaxconn`). A hub accepts only when it is
+/// the green thread's turn, so std's 128 would soon be too few; one that finds no room is tried again after a second.
+const BACKLOG: i32 = 4096;
 
 /// A socket that listens for TCP connections: [`std::net::TcpListener`] for green threads.
 ///
@@ -38,6 +43,7 @@ const MAX_BACK_OFF: Duration = Duration::from_secs(1);
 /// - When the process has run out of descriptors or memory, `accept` waits before it reports that: 10 ms, then twice as
 ///   long each time, up to 1 s, until it succeeds again. A loop that ignores errors thus does not spin. In non-blocking mode
 ///   it reports at once.
+/// - A listener that is made from a descriptor or from std's type waits, even if that was in non-blocking mode.
 /// - The descriptor is in non-blocking mode. It is put into the mode that the user sees when the listener is converted to
 ///   a descriptor or to std's type, unless clones of it exist.
 ///
@@ -92,8 +98,8 @@ impl TcpListener {
 
     /// Opens a listener on the first of the addresses that can be bound. Port 0 lets the system choose one.
     ///
-    /// As with std, the address may be reused at once after an earlier listener has gone, and up to 4096 connections wait to
-    /// be accepted.
+    /// As with std, the address may be reused at once after an earlier listener has gone. Up to 4096 connections wait to be
+    /// accepted (std: 128), if the system's limit `net.core.somaxconn` allows as many.
     ///
     /// # Errors
     ///
@@ -110,6 +116,7 @@ impl TcpListener {
     pub fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<TcpListener> {
         each_address(addr, |address| {
             let inner = std::net::TcpListener::bind(address)?;
+            rustix::net::listen(&inner, BACKLOG)?;
             inner.set_nonblocking(true)?;
             Ok(TcpListener::new(inner, Settings::of_new_socket()))
         })
@@ -173,12 +180,6 @@ impl TcpListener {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let settings = &self.shared.settings;
-        // For a socket from outside this looks at the mode that its user sees, before the mode is changed.
-        if settings.is_unknown() {
-            settings.is_nonblocking(&self.inner)?;
-            self.inner.set_nonblocking(true)?;
-        }
         let call = || {
             let flags = SocketFlags::CLOEXEC;
             Ok(Done::Full(rustix::net::acceptfrom_with(
@@ -186,7 +187,7 @@ impl TcpListener {
                 flags,
             )?))
         };
-        let accepted = if settings.is_known_nonblocking() {
+        let accepted = if self.shared.settings.is_known_nonblocking() {
             call().map(Done::into_inner)
         } else {
             let accepted = self.source.transfer(Direction::Read, || Ok(None), call);
@@ -213,6 +214,11 @@ impl TcpListener {
         let wait = BACK_OFF
             .saturating_mul(1 << shortages.min(10))
             .min(MAX_BACK_OFF);
+        if hub::try_here().is_err() {
+            // There are no descriptors for a hub either, hence no green threads on this OS thread that could be held up.
+            std::thread::sleep(wait);
+            return;
+        }
         let _ = park::park(Reason::BackOff, Some(Instant::now() + wait), |_| (), || ());
     }
 
@@ -339,8 +345,7 @@ impl TcpListener {
 
     fn into_std(self) -> std::net::TcpListener {
         let settings = &self.shared.settings;
-        let seen_as_blocking = !settings.is_unknown() && !settings.is_known_nonblocking();
-        if seen_as_blocking && Arc::strong_count(&self.shared) == 1 {
+        if !settings.is_known_nonblocking() && Arc::strong_count(&self.shared) == 1 {
             // Cannot fail: it worked when the mode was changed the other way.
             let _ = self.inner.set_nonblocking(false);
         }
@@ -428,10 +433,13 @@ impl From<TcpListener> for OwnedFd {
     }
 }
 
-/// The listener keeps the blocking mode that its user sees.
+/// Calls of the listener wait, whatever mode the socket was in: that may stem from another `TcpListener` of this crate on the
+/// same socket. Call [`set_nonblocking`](TcpListener::set_nonblocking) for the other mode.
 impl From<std::net::TcpListener> for TcpListener {
     fn from(listener: std::net::TcpListener) -> TcpListener {
-        TcpListener::new(listener, Settings::unknown())
+        // Fails only for what is no open descriptor, as `accept` will find out.
+        let _ = listener.set_nonblocking(true);
+        TcpListener::new(listener, Settings::of_new_socket())
     }
 }
 

@@ -242,8 +242,7 @@ pub fn park_timeout(duration: Duration) {
 /// ```
 #[must_use]
 pub fn panicking() -> bool {
-    let hub = hub::here();
-    hub.is_unwinding(hub.running())
+    hub::is_unwinding()
 }
 
 /// A handle to a green thread, or to the root of an OS thread.

@@ -28,6 +28,7 @@ use crate::hub::{self, Hub};
 use crate::park::{self, Killed, TimedOut};
 use crate::stack::Class;
 use crate::task::{Origin, Outcome, Reason, Task, TaskRef, Vtable, Waker};
+use crate::unwind::contain;
 use crate::wait_queue::WaitQueue;
 
 use super::Thread;
@@ -179,8 +180,8 @@ impl<F: FnOnce() -> T, T> Spawned<F, T> {
         if let Err(payload) = &result
             && panicked
         {
-            // The program's logger may panic in its turn, which must not keep the joiners from their result.
-            let _ = catch_unwind(AssertUnwindSafe(|| log_panic(task, &**payload)));
+            // The logger is the program's: what it does must not keep the joiners from the result.
+            contain(|| log_panic(task, &**payload));
         }
         this.packet.finish(result);
         (this.on_end)(task, panicked);
@@ -222,8 +223,8 @@ impl<T> Packet<T> {
     fn drop_result(&self) {
         // SAFETY: both bits are set, and the one who set the second, this caller, owns the result.
         let result = unsafe { (*self.result.get()).take() };
-        if catch_unwind(AssertUnwindSafe(|| drop(result))).is_err() {
-            log::error!("dropping the result of {} panicked", self.task);
+        if !contain(|| drop(result)) {
+            contain(|| log::error!("dropping the result of {} panicked", self.task));
         }
     }
 

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::packet::{self, PacketRef, Spawn};
 use super::{Result, Thread};
 use crate::hub;
+use crate::park;
 use crate::task::{Reason, Task};
 use crate::wait_queue::WaitQueue;
 
@@ -99,7 +100,12 @@ where
         Ok(_) if scope.state.panics.load(Ordering::Relaxed) > 0 => {
             panic!("a scoped thread panicked")
         }
-        Ok(value) => value,
+        Ok(value) => {
+            // A cancellation that came while this waited is not put off any further: the caller may count on what the green
+            // threads of the scope have done.
+            park::unwind_if_cancelled();
+            value
+        }
     }
 }
 

@@ -73,6 +73,10 @@ impl Read for &TcpStream {
 
 impl Write for &TcpStream {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        if buf.is_empty() {
+            // Needs no room, and std does not wait for any.
+            return Ok(0);
+        }
         self.write_with(|| {
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
             let count = rustix::net::send(&self.inner, buf, flags)?;
@@ -83,6 +87,9 @@ impl Write for &TcpStream {
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         let bufs = &bufs[..bufs.len().min(MAX_BUFFERS)];
         let wanted = bufs.iter().map(|buf| buf.len()).sum();
+        if wanted == 0 {
+            return Ok(0);
+        }
         self.write_with(|| {
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
             let mut control = SendAncillaryBuffer::default();
