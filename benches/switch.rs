@@ -20,16 +20,16 @@ fn each_since(start: f64, count: usize) -> f64 {
     (cpu_seconds() - start) * 1e9 / count as f64
 }
 
-/// The reference: the cost of a resume and the suspend that answers it.
+/// The reference: the cost of a resume and the suspend that answers it, as corosensei's own benchmark measures it.
 fn bare_pair(count: usize) -> f64 {
-    let mut coroutine = Coroutine::<(), (), Infallible>::new(|yielder, ()| {
+    let mut identity = Coroutine::<usize, usize, Infallible>::new(|yielder, mut input| {
         loop {
-            yielder.suspend(());
+            input = yielder.suspend(input);
         }
     });
     let start = cpu_seconds();
     for _ in 0..count {
-        black_box(coroutine.resume(()));
+        black_box(identity.resume(black_box(0)));
     }
     each_since(start, count)
 }
