@@ -29,10 +29,6 @@ const BUFFER_BYTES: usize = 4096;
 /// descriptor. Without a pause it would spin, because the listener stays readable.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Clients that may wait for `accept`, within the kernel's own limit (`net.core.somaxconn`). The usual 128 overflow in a
-/// rush of clients, and each one that is turned away then comes again only after a second.
-const BACKLOG: i32 = 4096;
-
 /// Longest time that an option may give.
 const SECONDS_MAX: f64 = 365.0 * 86_400.0;
 
@@ -108,8 +104,6 @@ struct Server {
 impl Server {
     fn bind(options: Options) -> Result<Rc<Server>, String> {
         let listener = TcpListener::bind(options.listen.as_str())
-            // Listening again only changes the length of the queue.
-            .and_then(|listener| Ok(rustix::net::listen(&listener, BACKLOG).map(|()| listener)?))
             .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
         Ok(Rc::new(Server {
             options,
