@@ -146,8 +146,10 @@ impl Poller {
                 0,
             )
         };
-        if count < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ENOSYS) {
-            // Kernels before 5.11 wait for whole milliseconds: rounded up, so that nothing is early.
+        let refused = [Some(libc::ENOSYS), Some(libc::EPERM)];
+        if count < 0 && refused.contains(&io::Error::last_os_error().raw_os_error()) {
+            // Kernels before 5.11, and sandboxes that are as old, wait for whole milliseconds: rounded up, so that nothing is
+            // early.
             let millis = timeout.map_or(-1, |timeout| {
                 i32::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
             });

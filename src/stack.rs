@@ -39,7 +39,12 @@ const MAX_SIZE: usize = 1 << 40;
 
 /// Bytes below each stack that fault. Rust code probes every page of a large frame, so one page would do for it; four also
 /// stop C code that was compiled without such probes and has frames of up to 16 KiB.
-const GUARD_SIZE: usize = 16 * 1024;
+const MIN_GUARD_SIZE: usize = 16 * 1024;
+
+/// The size of a guard in whole pages, of which some systems have larger ones.
+fn guard_size() -> usize {
+    MIN_GUARD_SIZE.next_multiple_of(rustix::param::page_size())
+}
 
 /// Where a stack begins varies by up to this much, in steps of `COLOR_STEP`, below the end of its memory.
 ///
@@ -126,7 +131,7 @@ impl Stack {
     /// The bytes below `limit` that fault when touched.
     pub(crate) fn guard(&self) -> Range<usize> {
         let limit = self.limit.addr().get();
-        limit - GUARD_SIZE..limit
+        limit - guard_size()..limit
     }
 
     /// Where the stack pointer starts, aligned to a cache line.
@@ -224,7 +229,7 @@ impl Pool {
             Some(place) => place,
             None => sizes.guard_new_place(guard)?,
         };
-        let offset = index as usize * sizes.spacing() + GUARD_SIZE;
+        let offset = index as usize * sizes.spacing() + guard_size();
         let owner = &mut sizes.slabs[slab as usize];
         owner.in_use += 1;
         let color = index as usize % COLORS * COLOR_STEP;
@@ -284,7 +289,7 @@ impl Drop for Pool {
 impl SizeClass {
     /// Bytes from one stack of a slab to the next.
     fn spacing(&self) -> usize {
-        GUARD_SIZE + self.size + COLORING
+        guard_size() + (self.size + COLORING).next_multiple_of(rustix::param::page_size())
     }
 
     /// Installs the guard of a place that was never used, mapping a new slab when all have been.
@@ -303,8 +308,8 @@ impl SizeClass {
         let protected = unsafe {
             let at = slab.start.add(index as usize * spacing).as_ptr();
             match guard {
-                Guard::Madvise => libc::madvise(at, GUARD_SIZE, MADV_GUARD_INSTALL),
-                Guard::Mprotect => libc::mprotect(at, GUARD_SIZE, libc::PROT_NONE),
+                Guard::Madvise => libc::madvise(at, guard_size(), MADV_GUARD_INSTALL),
+                Guard::Mprotect => libc::mprotect(at, guard_size(), libc::PROT_NONE),
             }
         };
         if protected != 0 {

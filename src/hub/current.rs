@@ -59,6 +59,14 @@ pub(crate) fn current_id() -> Option<u64> {
     Hub::current().map(|hub| hub.remote.id)
 }
 
+/// Notes that a call did not have to wait; see `Hub::count_call`.
+#[inline]
+pub(crate) fn count_call() {
+    if let Some(hub) = Hub::current() {
+        hub.count_call();
+    }
+}
+
 /// Whether the code that calls this is unwinding, as far as can be told. Creates no hub.
 pub(crate) fn is_unwinding() -> bool {
     match Hub::current() {

@@ -144,7 +144,9 @@ pub(super) unsafe extern "C" fn end(hub: *mut c_void) {
     // SAFETY: it is this thread's hub, which only this function destroys.
     let this = unsafe { &*hub };
     if this.current.get() != Some(this.root.as_ptr()) {
-        // `exit` was called by a green thread: the process ends on that one's stack, and the hub with it.
+        // `exit` was called by a green thread: the process ends on that one's stack. If a destructor of a thread-local waits,
+        // it gets a hub of its own; this one cannot be used any more.
+        CURRENT.set(ptr::null());
         return;
     }
     if !this.may_unwind() || !this.unwind_all() {

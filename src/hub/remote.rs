@@ -2,8 +2,8 @@
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::{Arc, Weak};
 
 use crossbeam_queue::SegQueue;
 use rustix::process::Pid;
@@ -24,6 +24,8 @@ unsafe impl Send for Message {}
 
 /// A hub as seen from other threads. Kept alive by the hub and by every descriptor registered with it.
 pub(crate) struct Remote {
+    /// Itself, for a sender that has to keep it alive.
+    this: Weak<Remote>,
     /// Unique in the process, never reused.
     pub(super) id: u64,
     /// The hub's OS thread.
@@ -41,15 +43,17 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    pub(super) fn new() -> std::io::Result<Remote> {
+    pub(super) fn new() -> std::io::Result<Arc<Remote>> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-        Ok(Remote {
+        let poller = Poller::new()?;
+        Ok(Arc::new_cyclic(|this| Remote {
+            this: Weak::clone(this),
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             thread: rustix::thread::gettid(),
             inbox: SegQueue::new(),
             asleep: AtomicBool::new(false),
-            poller: Poller::new()?,
-        })
+            poller,
+        }))
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -94,11 +98,10 @@ impl Home for Remote {
     fn schedule_remotely(&self, task: NonNull<Task>) {
         // The moment the message is in, the hub may run the task, end it, and end itself: the flag and the poller that
         // `send` touches afterwards must be kept alive by a count of our own.
-        // SAFETY: hubs keep their `Remote` in an `Arc`, and this one is alive, by the caller's contract.
-        let this = unsafe {
-            Arc::increment_strong_count(self);
-            Arc::from_raw(self)
-        };
+        let this = self
+            .this
+            .upgrade()
+            .expect("the hub of a live task is alive");
         this.send(Message::Schedule(task));
     }
 }

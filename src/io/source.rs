@@ -15,6 +15,11 @@
 //! reported, may be next), so it does not drain; neither does it with urgent data about, at whose mark reads stop short.
 //! `WouldBlock` drains in any case: it is the kernel's own word, and without believing it a caller would spin.
 //!
+//! # Fairness
+//!
+//! A call that never has to wait, because the peer is fast, would keep its green thread running for ever. Such calls are
+//! counted, and after a number of them the others get their turn.
+//!
 //! # Several waiters in one direction
 //!
 //! An event wakes the one that has waited longest. When it leaves the loop with the direction still maybe ready (a full
@@ -199,7 +204,11 @@ impl Source {
                             state.drain(direction);
                         }
                     }
-                    result => return leave(state, direction, result),
+                    result => {
+                        let result = leave(state, direction, result);
+                        hub::count_call();
+                        return result;
+                    }
                 }
             }
             let limit = match limit {

@@ -13,7 +13,9 @@
 //! - `spawn` needs neither `Send` nor enough memory for a stack: see [`spawn`].
 //! - [`ThreadId`] is a type of its own, because std's cannot be made.
 //! - [`JoinHandle::join_timeout`] and [`sleep_until`] exist.
-//! - `thread_local!` variables belong to the OS thread, hence are shared by its green threads.
+//! - `thread_local!` variables belong to the OS thread, hence are shared by its green threads. Crates that keep a pointer to a
+//!   local variable in one while a closure runs (`scoped_tls` and the like) count on nothing else running meanwhile, and
+//!   must not be used around a call that waits.
 //! - A green thread that still waits when its OS thread ends is unwound there; [`Killed`] is what its joiners get. That
 //!   includes the main thread, also when its root calls [`std::process::exit`]. With `panic = "abort"` it is not unwound.
 //! - A panic hook must not call anything of this crate that blocks.
