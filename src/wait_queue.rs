@@ -17,6 +17,7 @@
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -28,6 +29,9 @@ use crate::task::{Outcome, Reason, Waker};
 /// See the module's documentation.
 pub(crate) struct WaitQueue<T> {
     inner: Mutex<Inner<T>>,
+    /// Whether there are nodes. Written under the lock; read without it by those for whom an answer that is out of date will do,
+    /// or cannot be, since all waiters are on their own thread.
+    has_waiters: AtomicBool,
 }
 
 struct Inner<T> {
@@ -60,7 +64,14 @@ impl<T> WaitQueue<T> {
                 last: None,
                 value,
             }),
+            has_waiters: AtomicBool::new(false),
         }
+    }
+
+    /// Whether anybody waits, looked at without the lock.
+    #[inline]
+    pub(crate) fn has_waiters(&self) -> bool {
+        self.has_waiters.load(Ordering::Relaxed)
     }
 
     pub(crate) fn lock(&self) -> Guard<'_, T> {
@@ -110,6 +121,7 @@ impl<'a, T> Guard<'a, T> {
             Some(last) => unsafe { last.as_ref() }.next.set(Some(node)),
             None => self.inner.first = Some(node),
         }
+        self.queue.has_waiters.store(true, Ordering::Relaxed);
     }
 
     fn retract(&mut self, place: &Cell<Option<Node>>) {
@@ -135,6 +147,8 @@ impl<'a, T> Guard<'a, T> {
                 None => self.inner.last = previous,
             }
         }
+        let has_waiters = self.inner.first.is_some();
+        self.queue.has_waiters.store(has_waiters, Ordering::Relaxed);
     }
 
     /// Ends the wait of the task that has waited longest. Returns whether there was one.

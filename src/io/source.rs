@@ -124,7 +124,7 @@ impl Sink for State {
         self.set(self.get().union(readiness));
         for direction in [Direction::Read, Direction::Write] {
             if readiness.contains(direction.ready()) {
-                self.waiters(direction).lock().notify_one();
+                self.notify_one(direction);
             }
         }
     }
@@ -151,6 +151,13 @@ impl State {
         match direction {
             Direction::Read => &self.readers,
             Direction::Write => &self.writers,
+        }
+    }
+
+    fn notify_one(&self, direction: Direction) {
+        let waiters = self.waiters(direction);
+        if waiters.has_waiters() {
+            waiters.lock().notify_one();
         }
     }
 
@@ -310,7 +317,7 @@ fn leave<T>(
             state.drain_unless_lasting(direction);
         }
         if !state.is_drained(direction) {
-            state.waiters(direction).lock().notify_one();
+            state.notify_one(direction);
         }
     }
     result.map(Done::into_inner)
