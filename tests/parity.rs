@@ -45,3 +45,55 @@ mod with_std {
     mod thread_spawn;
     mod thread_time;
 }
+
+#[path = "parity"]
+mod with_greenhub {
+    pub(crate) use greenhub as rt;
+
+    pub(crate) fn run(body: impl FnOnce() + 'static) {
+        let _limit = super::TimeLimit::start(super::LIMIT);
+        body();
+    }
+
+    mod addrs;
+    mod pair;
+    mod tcp_clone;
+    mod tcp_connect;
+    mod tcp_convert;
+    mod tcp_io;
+    mod tcp_listener;
+    mod tcp_options;
+    mod tcp_shutdown;
+    mod tcp_timeouts;
+    mod thread_park;
+    mod thread_scope;
+    mod thread_spawn;
+    mod thread_time;
+}
+
+#[path = "parity"]
+mod inside_a_green_thread {
+    pub(crate) use greenhub as rt;
+
+    pub(crate) fn run(body: impl FnOnce() + 'static) {
+        let _limit = super::TimeLimit::start(super::LIMIT);
+        if let Err(payload) = greenhub::spawn(body).join() {
+            std::panic::resume_unwind(payload);
+        }
+    }
+
+    mod addrs;
+    mod pair;
+    mod tcp_clone;
+    mod tcp_connect;
+    mod tcp_convert;
+    mod tcp_io;
+    mod tcp_listener;
+    mod tcp_options;
+    mod tcp_shutdown;
+    mod tcp_timeouts;
+    mod thread_park;
+    mod thread_scope;
+    mod thread_spawn;
+    mod thread_time;
+}
