@@ -223,3 +223,64 @@ fn hubs_come_and_go() {
     }
     assert!(start.elapsed() < Duration::from_secs(60));
 }
+
+#[test]
+fn a_destructor_that_panics_does_not_keep_the_others_from_theirs() {
+    let _limit = TimeLimit::start(LIMIT);
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let shared = Arc::clone(&dropped);
+    std::thread::spawn(move || {
+        for started in [true, false] {
+            for _ in 0..3 {
+                let dropped = Arc::clone(&shared);
+                let capture = OnDrop(move || {
+                    dropped.fetch_add(1, Ordering::AcqRel);
+                    if !started {
+                        // One that has started is unwinding, where a second panic would abort.
+                        std::panic::resume_unwind(Box::new(()));
+                    }
+                });
+                spawn(move || {
+                    let _capture = &capture;
+                    thread::park();
+                });
+            }
+            if started {
+                yield_now();
+            }
+        }
+    })
+    .join()
+    .unwrap();
+    assert_eq!(dropped.load(Ordering::Acquire), 6);
+}
+
+#[test]
+fn a_destructor_of_a_thread_local_may_use_the_hub() {
+    struct Asks(Arc<AtomicUsize>);
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            let handle = spawn(|| {
+                sleep(Duration::from_millis(1));
+                1
+            });
+            self.0.fetch_add(handle.join().unwrap(), Ordering::AcqRel);
+        }
+    }
+    thread_local! {
+        static BEFORE_THE_HUB: RefCell<Option<Asks>> = const { RefCell::new(None) };
+        static AFTER_THE_HUB: RefCell<Option<Asks>> = const { RefCell::new(None) };
+    }
+    let _limit = TimeLimit::start(LIMIT);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let shared = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        BEFORE_THE_HUB.set(Some(Asks(Arc::clone(&shared))));
+        spawn(thread::park);
+        yield_now();
+        AFTER_THE_HUB.set(Some(Asks(shared)));
+    })
+    .join()
+    .unwrap();
+    assert_eq!(asked.load(Ordering::Acquire), 2);
+}

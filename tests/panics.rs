@@ -85,6 +85,54 @@ fn a_panicking_destructor_of_a_capture_is_returned() {
 }
 
 #[test]
+fn a_panicking_destructor_of_a_result_ends_nothing() {
+    let _limit = TimeLimit::start(LIMIT);
+    let drops = Rc::new(Cell::new(0));
+    let bad = || {
+        let drops = Rc::clone(&drops);
+        OnDrop(move || {
+            drops.set(drops.get() + 1);
+            resume_unwind(Box::new(()));
+        })
+    };
+    // Dropped by the green thread, because its handle is gone.
+    let result = bad();
+    drop(spawn(move || result));
+    yield_now();
+    assert_eq!(drops.get(), 1);
+    // Dropped with the handle, whose owner is not to blame either.
+    let result = bad();
+    let handle = spawn(move || result);
+    yield_now();
+    drop(handle);
+    assert_eq!(drops.get(), 2);
+    the_hub_works();
+}
+
+#[test]
+fn a_green_thread_that_joins_itself_panics() {
+    let _limit = TimeLimit::start(LIMIT);
+    let slot: Rc<RefCell<Option<thread::JoinHandle<()>>>> = Rc::default();
+    let outcome = Rc::new(RefCell::new(None));
+    let (mine, told) = (Rc::clone(&slot), Rc::clone(&outcome));
+    let handle = spawn(move || {
+        let me = mine.borrow_mut().take().unwrap();
+        let caught = catch_unwind(AssertUnwindSafe(|| me.join())).map(drop);
+        *told.borrow_mut() = Some(caught);
+    });
+    *slot.borrow_mut() = Some(handle);
+    yield_now();
+    let payload = outcome.borrow_mut().take().unwrap().unwrap_err();
+    assert!(
+        payload
+            .downcast::<String>()
+            .unwrap()
+            .contains("join itself")
+    );
+    the_hub_works();
+}
+
+#[test]
 fn a_joiner_that_panics_leaves_its_target_alone() {
     let _limit = TimeLimit::start(LIMIT);
     let ended = Rc::new(Cell::new(false));

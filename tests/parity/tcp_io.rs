@@ -401,3 +401,24 @@ fn a_waiting_reader_holds_up_nobody() {
         assert_eq!(reader.join().unwrap(), 1);
     });
 }
+
+#[test]
+fn urgent_data_stops_a_read_short_and_no_more() {
+    use rustix::net::{SendFlags, send};
+    run(|| {
+        let (mut near, mut far) = pair();
+        near.write_all(b"ab").unwrap();
+        assert_eq!(send(&near, b"!", SendFlags::OOB).unwrap(), 1);
+        near.write_all(b"cd").unwrap();
+        let reader = thread::spawn(move || {
+            let mut got = Vec::new();
+            let mut buf = [0; 16];
+            while got.len() < 4 {
+                let len = far.read(&mut buf).unwrap();
+                got.extend_from_slice(&buf[..len]);
+            }
+            got
+        });
+        assert_eq!(reader.join().unwrap(), b"abcd");
+    });
+}

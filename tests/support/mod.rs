@@ -1,5 +1,6 @@
 //! What several test binaries share: the time limit that turns a hang into a failure.
 
+use std::io::Write;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
@@ -19,7 +20,9 @@ impl TimeLimit {
         let name = std::thread::current().name().unwrap_or("?").to_owned();
         std::thread::spawn(move || {
             if watched.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
-                eprintln!("test {name} did not end within {limit:?}");
+                // Written directly: libtest would keep what `eprintln` prints, and lose it here.
+                let message = format!("test {name} did not end within {limit:?}\n");
+                let _ = std::io::stderr().write_all(message.as_bytes());
                 std::process::abort();
             }
         });
