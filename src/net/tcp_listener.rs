@@ -1,7 +1,7 @@
 //! Sockets that accept TCP connections.
 //!
-//! `accept` has no flag that keeps it from blocking, so the descriptor itself is in non-blocking mode for as long as it is
-//! a `TcpListener` of this crate, whatever mode its user sees.
+//! `accept` has no flag that keeps it from blocking, so the descriptor itself is put into non-blocking mode by the first
+//! `accept`, whatever mode its user sees.
 #![allow(unsafe_code)]
 
 use std::fmt;
@@ -11,9 +11,10 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, sockopt};
 
@@ -43,9 +44,10 @@ const BACKLOG: i32 = 4096;
 /// - When the process has run out of descriptors or memory, `accept` waits before it reports that: 10 ms, then twice as
 ///   long each time, up to 1 s, until it succeeds again. A loop that ignores errors thus does not spin. In non-blocking mode
 ///   it reports at once.
-/// - A listener that is made from a descriptor or from std's type waits, even if that was in non-blocking mode.
-/// - The descriptor is in non-blocking mode. It is put into the mode that the user sees when the listener is converted to
-///   a descriptor or to std's type, unless clones of it exist.
+/// - From the first `accept` on the descriptor is in non-blocking mode. It is put back into the mode that the user sees when
+///   the listener is converted to a descriptor or to std's type, unless clones of it exist. So a listener that is made from
+///   a duplicate, or inherited from a process that used this crate, may turn out to be non-blocking: call
+///   [`set_nonblocking(false)`](TcpListener::set_nonblocking).
 ///
 /// # Examples
 ///
@@ -80,6 +82,8 @@ pub struct TcpListener {
 struct Shared {
     /// Without the time-outs, which listeners do not have.
     settings: Settings,
+    /// Whether the descriptor has been put into non-blocking mode.
+    is_prepared: AtomicBool,
     /// How many times in a row resources were lacking.
     shortages: AtomicU32,
 }
@@ -91,6 +95,7 @@ impl TcpListener {
             inner,
             shared: Arc::new(Shared {
                 settings,
+                is_prepared: AtomicBool::new(false),
                 shortages: AtomicU32::new(0),
             }),
         }
@@ -117,7 +122,6 @@ impl TcpListener {
         each_address(addr, |address| {
             let inner = std::net::TcpListener::bind(address)?;
             rustix::net::listen(&inner, BACKLOG)?;
-            inner.set_nonblocking(true)?;
             Ok(TcpListener::new(inner, Settings::of_new_socket()))
         })
     }
@@ -180,6 +184,11 @@ impl TcpListener {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        if !self.shared.is_prepared.load(Ordering::Relaxed) {
+            // Doing it twice at the same time does no harm.
+            self.inner.set_nonblocking(true)?;
+            self.shared.is_prepared.store(true, Ordering::Relaxed);
+        }
         let call = || {
             let flags = SocketFlags::CLOEXEC;
             Ok(Done::Full(rustix::net::acceptfrom_with(
@@ -338,14 +347,16 @@ impl TcpListener {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.inner.set_nonblocking(true)?;
+        if !self.shared.is_prepared.load(Ordering::Relaxed) {
+            self.inner.set_nonblocking(nonblocking)?;
+        }
         self.shared.settings.set_nonblocking(nonblocking);
         Ok(())
     }
 
     fn into_std(self) -> std::net::TcpListener {
-        let settings = &self.shared.settings;
-        if !settings.is_known_nonblocking() && Arc::strong_count(&self.shared) == 1 {
+        let seen_as_blocking = !self.shared.settings.is_known_nonblocking();
+        if seen_as_blocking && Arc::strong_count(&self.shared) == 1 {
             // Cannot fail: it worked when the mode was changed the other way.
             let _ = self.inner.set_nonblocking(false);
         }
@@ -433,13 +444,14 @@ impl From<TcpListener> for OwnedFd {
     }
 }
 
-/// Calls of the listener wait, whatever mode the socket was in: that may stem from another `TcpListener` of this crate on the
-/// same socket. Call [`set_nonblocking`](TcpListener::set_nonblocking) for the other mode.
+/// The listener keeps the blocking mode.
 impl From<std::net::TcpListener> for TcpListener {
     fn from(listener: std::net::TcpListener) -> TcpListener {
-        // Fails only for what is no open descriptor, as `accept` will find out.
-        let _ = listener.set_nonblocking(true);
-        TcpListener::new(listener, Settings::of_new_socket())
+        let settings = Settings::of_new_socket();
+        // Asked now, before the first `accept` changes it. Fails only for what is no open descriptor, as `accept` will find.
+        let flags = rustix::fs::fcntl_getfl(&listener).unwrap_or(OFlags::empty());
+        settings.set_nonblocking(flags.contains(OFlags::NONBLOCK));
+        TcpListener::new(listener, settings)
     }
 }
 
