@@ -3,6 +3,7 @@
 //! The socket stays in the blocking mode that its user sees: reads and writes ask for `MSG_DONTWAIT` call by call. So a
 //! descriptor that is lent or given away behaves as std's would.
 
+mod connect;
 mod convert;
 mod transfer;
 
@@ -14,11 +15,13 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, sockopt};
+use rustix::net::{RecvFlags, sockopt};
+
+use connect::connect_until;
 
 use super::addr::{ToSocketAddrs, each_address};
 use super::settings::{self, Settings};
-use crate::io::{Direction, Done, Source};
+use crate::io::{Done, Source};
 
 /// A TCP connection between a local and a remote socket: [`std::net::TcpStream`] for green threads.
 ///
@@ -459,38 +462,7 @@ impl TcpStream {
     }
 }
 
-/// Opens a connection to one address.
-fn connect_until(address: &SocketAddr, deadline: Option<Instant>) -> io::Result<TcpStream> {
-    let family = match address {
-        SocketAddr::V4(_) => AddressFamily::INET,
-        SocketAddr::V6(_) => AddressFamily::INET6,
-    };
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
-    let stream = TcpStream::accepted(socket);
-    match rustix::net::connect(&stream.inner, address) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::INPROGRESS | rustix::io::Errno::INTR) => {
-            stream.finish_connecting(deadline)?;
-        }
-        Err(error) => return Err(error.into()),
-    }
-    stream.inner.set_nonblocking(false)?;
-    Ok(stream)
-}
-
 impl TcpStream {
-    /// Waits for the outcome of a connection attempt.
-    fn finish_connecting(&self, deadline: Option<Instant>) -> io::Result<()> {
-        if self.source.wait(Direction::Write, deadline)?.is_err() {
-            return Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "connection timed out",
-            ));
-        }
-        self.inner.take_error()?.map_or(Ok(()), Err)
-    }
-
     fn into_std(self) -> std::net::TcpStream {
         // The rest is dropped: with the source, the descriptor is deregistered.
         self.inner

@@ -18,14 +18,18 @@
 //! worker cache of the hub.
 #![allow(unsafe_code)]
 
+mod guard;
+
 use std::ffi::c_void;
 use std::io;
 use std::ops::Range;
 use std::ptr::NonNull;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use slab::Slab as Arena;
+
+use guard::guard_size;
+
+pub(crate) use guard::Guard;
 
 /// Usable bytes of a stack unless something else is asked for. Pages are committed only when touched, so that the size
 /// costs address space, not memory; it is large enough for a full backtrace of a panic in a debug build.
@@ -36,15 +40,6 @@ pub(crate) const MIN_SIZE: usize = 16 * 1024;
 
 /// Larger requests are refused without asking the kernel: an address space has no room for more than a handful.
 const MAX_SIZE: usize = 1 << 40;
-
-/// Bytes below each stack that fault. Rust code probes every page of a large frame, so one page would do for it; four also
-/// stop C code that was compiled without such probes and has frames of up to 16 KiB.
-const MIN_GUARD_SIZE: usize = 16 * 1024;
-
-/// The size of a guard in whole pages, of which some systems have larger ones.
-fn guard_size() -> usize {
-    MIN_GUARD_SIZE.next_multiple_of(rustix::param::page_size())
-}
 
 /// Where a stack begins varies by up to this much, in steps of `COLOR_STEP`, below the end of its memory.
 ///
@@ -59,45 +54,6 @@ const COLOR_STEP: usize = 64;
 const FIRST_SLAB_STACKS: usize = 16;
 const MAX_SLAB_STACKS: usize = 1024;
 const MAX_SLAB_BYTES: usize = 512 * 1024 * 1024;
-
-/// Not in the libc crate yet; the value is the kernel's ABI (`include/uapi/asm-generic/mman-common.h`).
-const MADV_GUARD_INSTALL: i32 = 102;
-
-/// How guard regions are made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Guard {
-    /// `madvise(MADV_GUARD_INSTALL)`.
-    Madvise,
-    /// `mprotect(PROT_NONE)`.
-    Mprotect,
-}
-
-impl Guard {
-    /// What this kernel can do, unless the environment asks for the fallback with `GREENHUB_STACK_GUARD=mprotect`.
-    pub(crate) fn detect() -> Guard {
-        static DETECTED: OnceLock<Guard> = OnceLock::new();
-        *DETECTED.get_or_init(|| {
-            let forced =
-                std::env::var_os("GREENHUB_STACK_GUARD").is_some_and(|value| value == "mprotect");
-            if forced || !kernel_installs_guards() {
-                Guard::Mprotect
-            } else {
-                Guard::Madvise
-            }
-        })
-    }
-}
-
-fn kernel_installs_guards() -> bool {
-    let page = rustix::param::page_size();
-    let Ok(probe) = map(page) else { return false };
-    // SAFETY: the page was just mapped, is ours alone and is unmapped right here.
-    unsafe {
-        let installed = libc::madvise(probe.as_ptr(), page, MADV_GUARD_INSTALL) == 0;
-        libc::munmap(probe.as_ptr(), page);
-        installed
-    }
-}
 
 /// A stack's size class within its pool: stacks of one class are interchangeable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -298,23 +254,11 @@ impl SizeClass {
             Some(key) => key,
             None => self.map_slab()?,
         };
-        if guard == Guard::Mprotect {
-            reserve_mappings()?;
-        }
         let spacing = self.spacing();
         let slab = &mut self.slabs[key as usize];
         let index = slab.guarded;
         // SAFETY: the place lies inside the slab's mapping and nothing is stored there yet.
-        let protected = unsafe {
-            let at = slab.start.add(index as usize * spacing).as_ptr();
-            match guard {
-                Guard::Madvise => libc::madvise(at, guard_size(), MADV_GUARD_INSTALL),
-                Guard::Mprotect => libc::mprotect(at, guard_size(), libc::PROT_NONE),
-            }
-        };
-        if protected != 0 {
-            return Err(guard_error(guard, io::Error::last_os_error()));
-        }
+        unsafe { guard.install(slab.start.add(index as usize * spacing))? };
         slab.guarded += 1;
         if slab.guarded == slab.stacks {
             self.growing = None;
@@ -347,36 +291,10 @@ impl SizeClass {
 
 impl Slab {
     fn unmap(self, guard: Guard) {
-        if guard == Guard::Mprotect {
-            MAPPINGS.fetch_sub(2 * self.guarded as usize, Ordering::Relaxed);
-        }
+        guard.release(self.guarded as usize);
         // SAFETY: the mapping is ours and no stack in it is in use.
         unsafe { libc::munmap(self.start.as_ptr(), self.bytes) };
     }
-}
-
-/// Mappings that the guards of this process take: with `mprotect`, each guard splits one in three.
-static MAPPINGS: AtomicUsize = AtomicUsize::new(0);
-
-/// Counts the mappings of one more guard made with `mprotect`, unless hardly any are left: at the kernel's very limit `malloc`
-/// fails too, and with it the program.
-fn reserve_mappings() -> io::Result<()> {
-    static LIMIT: OnceLock<usize> = OnceLock::new();
-    let limit = *LIMIT.get_or_init(|| {
-        let limit = std::fs::read_to_string("/proc/sys/vm/max_map_count");
-        let limit = limit.ok().and_then(|limit| limit.trim().parse().ok());
-        limit.unwrap_or(65_530)
-    });
-    let headroom = (limit / 16).min(4096);
-    if MAPPINGS.fetch_add(2, Ordering::Relaxed) + 2 + headroom > limit {
-        MAPPINGS.fetch_sub(2, Ordering::Relaxed);
-        let error = io::Error::new(
-            io::ErrorKind::OutOfMemory,
-            format!("the process may have {limit} mappings (vm.max_map_count)"),
-        );
-        return Err(guard_error(Guard::Mprotect, error));
-    }
-    Ok(())
 }
 
 /// Maps private memory that is committed page by page on first touch and never by huge pages, of which one would commit
@@ -411,20 +329,6 @@ fn map_error(size: usize, error: io::Error) -> io::Error {
             "cannot map a stack of {size} bytes for a green thread: {error}; use a smaller stack size, or raise the limits \
              on address space (ulimit -v) and on mappings (sysctl vm.max_map_count)"
         ),
-    )
-}
-
-fn guard_error(guard: Guard, error: io::Error) -> io::Error {
-    let advice = match guard {
-        Guard::Madvise => "the process may be at its memory limit",
-        Guard::Mprotect => {
-            "each stack needs two mappings on a kernel before 6.13: raise the limit with \
-             `sysctl -w vm.max_map_count=1048576`, run fewer green threads at once, or use a newer kernel"
-        }
-    };
-    io::Error::new(
-        io::ErrorKind::OutOfMemory,
-        format!("cannot guard the stack of a green thread: {error}; {advice}"),
     )
 }
 
