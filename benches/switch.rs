@@ -6,7 +6,7 @@
 mod rounds;
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::hint::black_box;
 use std::rc::Rc;
@@ -30,6 +30,28 @@ fn bare_pair(count: usize) -> f64 {
     let start = cpu_seconds();
     for _ in 0..count {
         black_box(identity.resume(black_box(0)));
+    }
+    each_since(start, count)
+}
+
+/// A second reference: two bare coroutines that take turns, out of a queue and behind a type-erased call, which is the least
+/// that any scheduler of arbitrary closures does. The first one resumes a single coroutine that the optimiser can see
+/// into, from a loop that contains nothing else.
+fn bare_turns(count: usize) -> f64 {
+    let mut queue: VecDeque<Box<dyn FnMut() -> bool>> = VecDeque::new();
+    for _ in 0..2 {
+        let mut turns = Coroutine::<(), (), ()>::new(move |yielder, ()| {
+            for _ in 0..count / 2 {
+                yielder.suspend(());
+            }
+        });
+        queue.push_back(Box::new(move || turns.resume(()).as_yield().is_some()));
+    }
+    let start = cpu_seconds();
+    while let Some(mut turn) = queue.pop_front() {
+        if turn() {
+            queue.push_back(turn);
+        }
     }
     each_since(start, count)
 }
@@ -116,6 +138,11 @@ fn main() {
     if plan.wants(what) {
         plan.compare(|| bare_pair(pairs), || yield_between_two(pairs))
             .print(what, "ns", Some(1.8));
+    }
+    let what = "the same, against coroutines in a queue";
+    if plan.wants(what) {
+        plan.compare(|| bare_turns(pairs), || yield_between_two(pairs))
+            .print(what, "ns", None);
     }
     let what = "spawn + join, in a green thread";
     if plan.wants(what) {
