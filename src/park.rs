@@ -49,9 +49,7 @@ pub(crate) fn park(
 ) -> Result<(), TimedOut> {
     let hub = hub::here();
     let task = hub.running();
-    if task.cancelled.get() && !hub.is_unwinding(task) {
-        unwind_cancelled(task);
-    }
+    meet_cancellation(&hub, task);
     match suspend(&hub, task, reason, deadline, publish) {
         Ok(Outcome::Notified) => Ok(()),
         Ok(Outcome::TimedOut) => {
@@ -87,7 +85,12 @@ pub(crate) fn park_shielded(
 /// Unwinds the running task if it was cancelled and is not unwinding already.
 pub(crate) fn unwind_if_cancelled() {
     let hub = hub::here();
-    let task = hub.running();
+    meet_cancellation(&hub, hub.running());
+}
+
+/// Unwinds `task`, the running one, if it was cancelled and is not unwinding already.
+#[inline(always)]
+fn meet_cancellation(hub: &hub::Hub, task: &Task) {
     if task.cancelled.get() && !hub.is_unwinding(task) {
         unwind_cancelled(task);
     }
@@ -181,8 +184,6 @@ pub(crate) fn sleep_until(deadline: Instant) {
 pub(crate) fn yield_now() {
     let hub = hub::here();
     let task = hub.running();
-    if task.cancelled.get() && !hub.is_unwinding(task) {
-        unwind_cancelled(task);
-    }
+    meet_cancellation(&hub, task);
     hub.let_others_run();
 }

@@ -22,8 +22,8 @@ pub(crate) fn contain(f: impl FnOnce()) -> bool {
     false
 }
 
-/// Ends the process when it is dropped, which only unwinding does: the other way out is `defuse`.
-pub(crate) struct AbortOnUnwind;
+/// Ends the process, saying why, when it is dropped, which only unwinding does: the other way out is `defuse`.
+pub(crate) struct AbortOnUnwind(pub(crate) &'static str);
 
 impl AbortOnUnwind {
     pub(crate) fn defuse(self) {
@@ -33,7 +33,7 @@ impl AbortOnUnwind {
 
 impl Drop for AbortOnUnwind {
     fn drop(&mut self) {
-        eprintln!("fatal: the hub itself panicked while the root was waiting, aborting");
+        eprintln!("fatal: {}, aborting", self.0);
         std::process::abort();
     }
 }

@@ -19,7 +19,7 @@ impl Hub {
     /// Runs the others until the root task's turn.
     #[inline(never)]
     pub(super) fn drive(&self) -> Result<(), Deadlock> {
-        let waiting = AbortOnUnwind;
+        let waiting = AbortOnUnwind("the hub itself panicked while the root was waiting");
         self.current.set(None);
         let result = loop {
             match self.next_turn() {

@@ -18,6 +18,7 @@ use super::{Result, Thread};
 use crate::hub;
 use crate::park;
 use crate::task::{Reason, Task};
+use crate::unwind::AbortOnUnwind;
 use crate::wait_queue::WaitQueue;
 
 /// A scope to spawn green threads in; see [`scope`].
@@ -93,7 +94,10 @@ where
         env: PhantomData,
     };
     let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
+    // The green threads of the scope borrow from frames that must not be left before they have ended.
+    let waiting = AbortOnUnwind("a scope could not wait for its green threads");
     let deadlock = scope.wait();
+    waiting.defuse();
     match result {
         Err(payload) => resume_unwind(payload),
         Ok(_) if deadlock.is_some() => panic!("{}", deadlock.unwrap_or_default()),
