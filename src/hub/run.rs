@@ -148,12 +148,12 @@ impl Hub {
                 task.run();
                 self.tasks.remove(task);
             }
+            // The task may be freed here, and a fault must not be taken for one of its own.
+            self.current.set(None);
             // SAFETY: this is the hub's reference.
             drop(unsafe { TaskRef::from_raw(task) });
             next = self.next_fresh(worker.class());
-            if next.is_some() {
-                self.current.set(next);
-            }
+            self.current.set(next);
         }
     }
 
