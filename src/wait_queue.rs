@@ -1,8 +1,12 @@
 //! A value under a lock, and the tasks that wait for it to change, in the order of their arrival.
 //!
 //! Everything that is waited for by more than one task, or from more than one thread, is one of these: the value holds the
-//! state (finished, permits, bytes), and whoever changes it notifies. The lock is held for a few instructions and never
-//! across a suspension. Waiting allocates nothing: the queue's nodes live on the stacks of the waiting tasks.
+//! state (finished, permits, bytes), and whoever changes it notifies. The lock is held for a few instructions, in which no
+//! code of the program runs, and never across a suspension. Waiting allocates nothing: the queue's nodes live on the
+//! stacks of the waiting tasks.
+//!
+//! The tasks stand in one line, or in several if they wait for different things (room, items). Line 0 is meant where none
+//! is named.
 //!
 //! # Why a node is never touched after it is gone
 //!
@@ -27,133 +31,204 @@ use crate::park::{self, TimedOut};
 use crate::task::{Outcome, Reason, Waker};
 
 /// See the module's documentation.
-pub(crate) struct WaitQueue<T> {
-    inner: Mutex<Inner<T>>,
-    /// Whether there are nodes. Written under the lock; read without it by those for whom an answer that is out of date will do,
-    /// or cannot be, since all waiters are on their own thread.
-    has_waiters: AtomicBool,
+pub(crate) struct WaitQueue<T, const LINES: usize = 1> {
+    inner: Mutex<Inner<T, LINES>>,
+    /// Whether there are nodes in each line. Written under the lock; read without it by those for whom an answer that is out
+    /// of date will do, or cannot be, since all waiters are on their own thread.
+    has_waiters: [AtomicBool; LINES],
 }
 
-struct Inner<T> {
+struct Inner<T, const LINES: usize> {
+    lines: [Line; LINES],
+    value: T,
+}
+
+struct Line {
     first: Option<NonNull<Node>>,
     last: Option<NonNull<Node>>,
-    value: T,
 }
 
 struct Node {
     waker: Waker,
+    line: usize,
     previous: Cell<Option<NonNull<Node>>>,
     next: Cell<Option<NonNull<Node>>>,
     queued: Cell<bool>,
 }
 
-// SAFETY: nodes are reached under the lock only, from any thread, and a waker may be used on any thread.
-unsafe impl<T: Send> Send for Inner<T> {}
+/// Where the node of a waiting task lives. Empty while it does not wait.
+pub(crate) struct Place(Cell<Option<Node>>);
 
-/// The locked value.
-pub(crate) struct Guard<'a, T> {
-    queue: &'a WaitQueue<T>,
-    inner: MutexGuard<'a, Inner<T>>,
+impl Place {
+    pub(crate) const fn new() -> Place {
+        Place(Cell::new(None))
+    }
+
+    fn node(&self) -> Option<&Node> {
+        // SAFETY: a place is written to by `enqueue` alone, which borrows no node for longer than itself, and which must not be
+        // called again while one is queued.
+        unsafe { &*self.0.as_ptr() }.as_ref()
+    }
 }
 
-impl<T> WaitQueue<T> {
+// SAFETY: nodes are reached under the lock only, from any thread, and a waker may be used on any thread.
+unsafe impl<T: Send, const LINES: usize> Send for Inner<T, LINES> {}
+
+/// The locked value.
+pub(crate) struct Guard<'a, T, const LINES: usize = 1> {
+    queue: &'a WaitQueue<T, LINES>,
+    inner: MutexGuard<'a, Inner<T, LINES>>,
+}
+
+impl<T, const LINES: usize> WaitQueue<T, LINES> {
     pub(crate) const fn new(value: T) -> Self {
         WaitQueue {
             inner: Mutex::new(Inner {
-                first: None,
-                last: None,
+                lines: [const {
+                    Line {
+                        first: None,
+                        last: None,
+                    }
+                }; LINES],
                 value,
             }),
-            has_waiters: AtomicBool::new(false),
+            has_waiters: [const { AtomicBool::new(false) }; LINES],
         }
     }
 
-    /// Whether anybody waits, looked at without the lock.
+    /// Whether anybody waits in a line, looked at without the lock.
     #[inline]
-    pub(crate) fn has_waiters(&self) -> bool {
-        self.has_waiters.load(Ordering::Relaxed)
+    pub(crate) fn has_waiters(&self, line: usize) -> bool {
+        self.has_waiters[line].load(Ordering::Relaxed)
     }
 
-    pub(crate) fn lock(&self) -> Guard<'_, T> {
+    #[inline(always)]
+    pub(crate) fn lock(&self) -> Guard<'_, T, LINES> {
         Guard {
             queue: self,
             inner: self.inner.lock(),
         }
     }
+
+    pub(crate) fn into_inner(self) -> T {
+        self.inner.into_inner().value
+    }
+
+    pub(crate) fn get_mut(&mut self) -> &mut T {
+        &mut self.inner.get_mut().value
+    }
 }
 
-impl<'a, T> Guard<'a, T> {
+impl<'a, T, const LINES: usize> Guard<'a, T, LINES> {
     /// Lets go of the lock and waits until notified, or until the deadline.
     #[inline(always)]
     pub(crate) fn wait(self, reason: Reason, deadline: Option<Instant>) -> Result<(), TimedOut> {
+        self.wait_in(0, reason, deadline)
+    }
+
+    /// As `wait`, in one of several lines.
+    #[inline(always)]
+    pub(crate) fn wait_in(
+        self,
+        line: usize,
+        reason: Reason,
+        deadline: Option<Instant>,
+    ) -> Result<(), TimedOut> {
         let queue = self.queue;
-        let node = Cell::new(None);
+        let place = Place::new();
         park::park(
             reason,
             deadline,
-            |waker| self.enqueue(&node, waker),
-            || queue.lock().retract(&node),
+            |waker| self.enqueue_and_unlock(line, &place, waker),
+            || {
+                queue.lock().retract(&place);
+            },
         )
     }
 
     /// As `wait` without a deadline, but never unwinds; see [`park::park_shielded`].
     pub(crate) fn wait_shielded(self, reason: Reason) -> Result<bool, hub::Deadlock> {
         let queue = self.queue;
-        let node = Cell::new(None);
+        let place = Place::new();
         park::park_shielded(
             reason,
-            |waker| self.enqueue(&node, waker),
-            || queue.lock().retract(&node),
+            |waker| self.enqueue_and_unlock(0, &place, waker),
+            || {
+                queue.lock().retract(&place);
+            },
         )
     }
 
-    fn enqueue(mut self, place: &Cell<Option<Node>>, waker: Waker) {
-        place.set(Some(Node {
+    fn enqueue_and_unlock(mut self, line: usize, place: &Place, waker: Waker) {
+        // SAFETY: `retract` is called unless the node has been notified, and the place outlives the wait, on whose stack it is.
+        unsafe { self.enqueue(line, place, waker) };
+    }
+
+    /// Puts a waiting task at the end of a line.
+    ///
+    /// # Safety
+    ///
+    /// The place must not move, and no node of it be queued. Before it is gone, the node must have been notified by a wake-up
+    /// that ended the task's wait, or `retract` must have been called.
+    pub(crate) unsafe fn enqueue(&mut self, line: usize, place: &Place, waker: Waker) {
+        let last = self.inner.lines[line].last;
+        place.0.set(Some(Node {
             waker,
-            previous: Cell::new(self.inner.last),
+            line,
+            previous: Cell::new(last),
             next: Cell::new(None),
             queued: Cell::new(true),
         }));
-        // SAFETY: the place is on the stack of the waiting task and is not written to again before the wait has ended.
-        let node = NonNull::from(unsafe { &*place.as_ptr() }.as_ref().expect("set above"));
-        match self.inner.last.replace(node) {
+        let node = NonNull::from(place.node().expect("set above"));
+        match last {
             // SAFETY: queued nodes exist, see the module's documentation.
             Some(last) => unsafe { last.as_ref() }.next.set(Some(node)),
-            None => self.inner.first = Some(node),
+            None => self.inner.lines[line].first = Some(node),
         }
-        self.queue.has_waiters.store(true, Ordering::Relaxed);
+        self.inner.lines[line].last = Some(node);
+        self.queue.has_waiters[line].store(true, Ordering::Relaxed);
     }
 
-    fn retract(&mut self, place: &Cell<Option<Node>>) {
-        // SAFETY: as in `enqueue`.
-        if let Some(node) = unsafe { &*place.as_ptr() }
-            && node.queued.get()
-        {
-            self.unlink(node);
+    /// Takes a node out of its line. Returns whether it was still there: if not, it had been notified.
+    pub(crate) fn retract(&mut self, place: &Place) -> bool {
+        match place.node() {
+            Some(node) if node.queued.get() => {
+                self.unlink(node);
+                true
+            }
+            _ => false,
         }
     }
 
     fn unlink(&mut self, node: &Node) {
         node.queued.set(false);
         let (previous, next) = (node.previous.get(), node.next.get());
+        let line = &mut self.inner.lines[node.line];
         // SAFETY: the neighbours are queued, hence exist.
         unsafe {
             match previous {
                 Some(previous) => previous.as_ref().next.set(next),
-                None => self.inner.first = next,
+                None => line.first = next,
             }
             match next {
                 Some(next) => next.as_ref().previous.set(previous),
-                None => self.inner.last = previous,
+                None => line.last = previous,
             }
         }
-        let has_waiters = self.inner.first.is_some();
-        self.queue.has_waiters.store(has_waiters, Ordering::Relaxed);
+        let has_waiters = line.first.is_some();
+        self.queue.has_waiters[node.line].store(has_waiters, Ordering::Relaxed);
     }
 
     /// Ends the wait of the task that has waited longest. Returns whether there was one.
+    #[inline]
     pub(crate) fn notify_one(&mut self) -> bool {
-        while let Some(first) = self.inner.first {
+        self.notify_one_in(0)
+    }
+
+    /// As `notify_one`, in one of several lines.
+    #[inline]
+    pub(crate) fn notify_one_in(&mut self, line: usize) -> bool {
+        while let Some(first) = self.inner.lines[line].first {
             // SAFETY: the node is queued, and its task cannot get past `retract` while the lock is held here.
             unsafe {
                 let node = first.as_ref();
@@ -169,11 +244,16 @@ impl<'a, T> Guard<'a, T> {
 
     /// Ends the waits of all tasks.
     pub(crate) fn notify_all(&mut self) {
-        while self.notify_one() {}
+        self.notify_all_in(0);
+    }
+
+    /// As `notify_all`, in one of several lines.
+    pub(crate) fn notify_all_in(&mut self, line: usize) {
+        while self.notify_one_in(line) {}
     }
 }
 
-impl<T> Deref for Guard<'_, T> {
+impl<T, const LINES: usize> Deref for Guard<'_, T, LINES> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -181,7 +261,7 @@ impl<T> Deref for Guard<'_, T> {
     }
 }
 
-impl<T> DerefMut for Guard<'_, T> {
+impl<T, const LINES: usize> DerefMut for Guard<'_, T, LINES> {
     fn deref_mut(&mut self) -> &mut T {
         &mut self.inner.value
     }

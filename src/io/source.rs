@@ -115,8 +115,8 @@ struct Registration {
 /// compiler.
 struct State {
     readiness: AtomicU8,
-    readers: WaitQueue<()>,
-    writers: WaitQueue<()>,
+    /// A line for each direction.
+    waiters: WaitQueue<(), 2>,
 }
 
 impl Sink for State {
@@ -134,8 +134,7 @@ impl State {
     fn new() -> State {
         State {
             readiness: AtomicU8::new(Readiness::NONE.bits()),
-            readers: WaitQueue::new(()),
-            writers: WaitQueue::new(()),
+            waiters: WaitQueue::new(()),
         }
     }
 
@@ -147,17 +146,10 @@ impl State {
         self.readiness.store(readiness.bits(), Ordering::Relaxed);
     }
 
-    fn waiters(&self, direction: Direction) -> &WaitQueue<()> {
-        match direction {
-            Direction::Read => &self.readers,
-            Direction::Write => &self.writers,
-        }
-    }
-
     fn notify_one(&self, direction: Direction) {
-        let waiters = self.waiters(direction);
-        if waiters.has_waiters() {
-            waiters.lock().notify_one();
+        let line = direction as usize;
+        if self.waiters.has_waiters(line) {
+            self.waiters.lock().notify_one_in(line);
         }
     }
 
@@ -244,8 +236,8 @@ impl Source {
         if !state.is_drained(direction) {
             return Ok(Ok(()));
         }
-        let waiters = state.waiters(direction).lock();
-        Ok(waiters.wait(direction.reason(self.fd), deadline))
+        let waiters = state.waiters.lock();
+        Ok(waiters.wait_in(direction as usize, direction.reason(self.fd), deadline))
     }
 
     /// Forgets what was reported so far: the next `wait` waits for the next event.
