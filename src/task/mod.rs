@@ -90,6 +90,8 @@ pub(crate) enum Reason {
     Job(&'static &'static str),
     /// The back-off of a listener that cannot accept.
     BackOff,
+    /// Something that another task does, by its name; the second reference as above.
+    On(&'static &'static str),
 }
 
 impl Reason {
@@ -116,6 +118,7 @@ impl fmt::Display for Reason {
             Reason::Writable(fd) => write!(f, "waits until descriptor {fd} is writable"),
             Reason::Job(what) => write!(f, "waits for {what} on the blocking pool"),
             Reason::BackOff => f.write_str("waits before it accepts again"),
+            Reason::On(what) => write!(f, "waits for {what}"),
         }
     }
 }
