@@ -88,6 +88,7 @@ mod park;
 mod poller;
 mod stack;
 mod task;
+mod timeout;
 mod timer;
 mod unwind;
 mod wait_queue;
@@ -100,6 +101,7 @@ pub mod thread;
 pub mod time;
 
 pub use thread::{sleep, spawn, spawn_later, yield_now};
+pub use timeout::{Elapsed, Timeout, deadline, time_left, timeout};
 
 /// Waits for all the green threads and returns their results in the order of the handles.
 ///
@@ -129,4 +131,27 @@ pub fn joinall<T>(
     // All are spawned before the first is joined, also by an iterator that spawns as it goes.
     let handles: Vec<_> = handles.into_iter().collect();
     handles.into_iter().map(thread::JoinHandle::join).collect()
+}
+
+/// Kills all the green threads and waits until they have ended; each as [`JoinHandle::kill`](thread::JoinHandle::kill).
+///
+/// # Panics
+///
+/// As `JoinHandle::kill`.
+///
+/// # Examples
+///
+/// ```
+/// let handles: Vec<_> = (0..3).map(|_| greenhub::spawn(greenhub::thread::park)).collect();
+/// greenhub::killall(&handles);
+/// assert!(handles.iter().all(|handle| handle.is_finished()));
+/// ```
+pub fn killall<'a, T: 'a>(handles: impl IntoIterator<Item = &'a thread::JoinHandle<T>>) {
+    let handles: Vec<_> = handles.into_iter().collect();
+    for handle in &handles {
+        handle.kill_nowait();
+    }
+    for handle in handles {
+        handle.kill();
+    }
 }

@@ -8,38 +8,31 @@
 //! So there is no window to close, and no callback after the switch.
 #![allow(unsafe_code)]
 
+use std::num::NonZeroU64;
 use std::panic::resume_unwind;
 use std::time::Instant;
 
 use crate::hub::{self, Deadlock};
-use crate::task::{Outcome, Reason, Task, Waker};
+use crate::task::{Outcome, Reason, Task, TaskRef, Waker};
+use crate::unwind::require_unwinding;
 
 /// The wait ended because its deadline had passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TimedOut;
 
-/// What a green thread unwinds with when it is cancelled, and what its joiners get.
-///
-/// Green threads that are still waiting when their OS thread ends are cancelled: they unwind from where they wait, and
-/// their destructors run. Whoever joins one of them from another thread gets an `Err` whose payload is this type.
-///
-/// # Examples
-///
-/// ```
-/// let handle = std::thread::spawn(|| greenhub::spawn(greenhub::thread::park)).join().unwrap();
-/// // The OS thread has ended, and with it the green thread that never got to run.
-/// assert!(handle.join().unwrap_err().is::<greenhub::thread::Killed>());
-/// ```
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Killed;
+/// What a task unwinds with when it is killed.
+pub(crate) struct Kill;
 
-/// Suspends the running task until its wait is ended by the waker, by the deadline, or by a cancellation.
+/// What a task unwinds with when the time limit of this number has passed.
+pub(crate) struct Expired(pub(crate) NonZeroU64);
+
+/// Suspends the running task until its wait is ended by the waker, by the deadline, or by an interruption: a kill, or a
+/// time limit around the call.
 ///
 /// `publish` makes the waker known to those who will use it. `retract` is called when something else ended the wait, and
 /// must see to it that nobody will use the waker any more: after that the task may end.
 ///
-/// Cancellation unwinds from here, after `retract`; so does the panic that reports a deadlock to the root task.
+/// An interruption unwinds from here, after `retract`; so does the panic that reports a deadlock to the root task.
 #[inline(always)]
 pub(crate) fn park(
     reason: Reason,
@@ -49,7 +42,7 @@ pub(crate) fn park(
 ) -> Result<(), TimedOut> {
     let hub = hub::here();
     let task = hub.running();
-    meet_cancellation(&hub, task);
+    meet_interruption(&hub, task);
     match suspend(&hub, task, reason, deadline, publish) {
         Ok(Outcome::Notified) => Ok(()),
         Ok(Outcome::TimedOut) => {
@@ -58,7 +51,7 @@ pub(crate) fn park(
         }
         Ok(Outcome::Cancelled) => {
             retract();
-            unwind_cancelled(task)
+            unwind(task)
         }
         Err(deadlock) => {
             retract();
@@ -67,7 +60,7 @@ pub(crate) fn park(
     }
 }
 
-/// As `park` without a deadline, but never unwinds: a cancellation only ends the wait, with `false`, and is met again at
+/// As `park` without a deadline, but never unwinds: an interruption only ends the wait, with `false`, and is met again at
 /// the next wait. A deadlock is returned.
 pub(crate) fn park_shielded(
     reason: Reason,
@@ -82,25 +75,61 @@ pub(crate) fn park_shielded(
     outcome.map(|outcome| outcome == Outcome::Notified)
 }
 
-/// Unwinds the running task if it was cancelled and is not unwinding already.
-pub(crate) fn unwind_if_cancelled() {
+/// Unwinds the running task if it was killed, or has exceeded a time limit, and may be unwound.
+pub(crate) fn unwind_if_interrupted() {
     let hub = hub::here();
-    meet_cancellation(&hub, hub.running());
+    meet_interruption(&hub, hub.running());
 }
 
-/// Unwinds `task`, the running one, if it was cancelled and is not unwinding already.
+/// Whether the running task was killed or has exceeded a time limit, and is not shielded from that.
+pub(crate) fn is_interrupted() -> bool {
+    let hub = hub::here();
+    let task = hub.running();
+    task.interrupted.get() && task.shields.get() == 0
+}
+
+/// As `unwind_if_interrupted`, for `task`, the running one.
 #[inline(always)]
-fn meet_cancellation(hub: &hub::Hub, task: &Task) {
-    if task.cancelled.get() && !hub.is_unwinding(task) {
-        unwind_cancelled(task);
+fn meet_interruption(hub: &hub::Hub, task: &Task) {
+    if task.interrupted.get() {
+        unwind_unless_barred(hub, task);
     }
 }
 
 #[cold]
-fn unwind_cancelled(task: &Task) -> ! {
+fn unwind_unless_barred(hub: &hub::Hub, task: &Task) {
+    if task.shields.get() == 0 && !hub.is_unwinding(task) {
+        unwind(task);
+    }
+}
+
+#[cold]
+fn unwind(task: &Task) -> ! {
+    require_unwinding("a kill");
     // Known from here on, even while another green thread is suspended in the middle of unwinding.
     task.unwinding.set(true);
-    resume_unwind(Box::new(Killed))
+    if task.killed.get() {
+        resume_unwind(Box::new(Kill))
+    }
+    // A `Timeout` may have been dropped by another task after it had interrupted this one.
+    const NOBODYS: NonZeroU64 = NonZeroU64::MAX;
+    let limit = task.outermost_expired_limit();
+    resume_unwind(Box::new(Expired(limit.map_or(NOBODYS, |limit| limit.id))))
+}
+
+/// Runs `f` without letting a kill or a time limit end its waits.
+pub(crate) fn shielded<T>(f: impl FnOnce() -> T) -> T {
+    struct Shield(TaskRef);
+
+    impl Drop for Shield {
+        fn drop(&mut self) {
+            self.0.shields.set(self.0.shields.get() - 1);
+        }
+    }
+
+    let shield = Shield(TaskRef::of(hub::here().running()));
+    shield.0.shields.set(shield.0.shields.get() + 1);
+    f()
 }
 
 #[cold]
@@ -184,6 +213,6 @@ pub(crate) fn sleep_until(deadline: Instant) {
 pub(crate) fn yield_now() {
     let hub = hub::here();
     let task = hub.running();
-    meet_cancellation(&hub, task);
+    meet_interruption(&hub, task);
     hub.let_others_run();
 }

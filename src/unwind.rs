@@ -22,6 +22,17 @@ pub(crate) fn contain(f: impl FnOnce()) -> bool {
     false
 }
 
+/// Refuses what can only be done by unwinding in a program that cannot unwind.
+#[inline(always)]
+#[track_caller]
+pub(crate) fn require_unwinding(what: &str) {
+    if cfg!(panic = "abort") {
+        panic!(
+            "{what} ends code by unwinding it, and this program is built with panic = \"abort\""
+        );
+    }
+}
+
 /// Ends the process, saying why, when it is dropped, which only unwinding does: the other way out is `defuse`.
 pub(crate) struct AbortOnUnwind(pub(crate) &'static str);
 

@@ -1,4 +1,4 @@
-//! Cancelling green threads, and telling which of them are unwinding.
+//! Killing green threads, ending what takes too long, and telling which of them are unwinding.
 //!
 //! std counts panics per OS thread. While one green thread is suspended in a destructor in the middle of unwinding,
 //! [`std::thread::panicking`] is true for all others of that OS thread as well; so each task remembers what was known of
@@ -6,9 +6,12 @@
 #![allow(unsafe_code)]
 
 use std::ptr::{self, NonNull};
+use std::time::Instant;
 
-use super::{Hub, schedule};
-use crate::task::Task;
+use super::remote::Message;
+use super::{Hub, Remote, schedule};
+use crate::task::{Farewell, Limit, Task, TaskRef};
+use crate::unwind::contain;
 
 impl Hub {
     /// Counts a task that suspends in the middle of unwinding. Returns whether it was counted.
@@ -31,24 +34,95 @@ impl Hub {
         task.unwinding.get()
     }
 
-    /// Cancels the green threads of a scope, which is named by its address.
-    pub(crate) fn cancel_scope(&self, scope: *const ()) {
+    /// Kills the green threads of a scope, which is named by its address.
+    pub(crate) fn kill_scope(&self, scope: *const ()) {
         for task in self.tasks.snapshot() {
             if ptr::eq(task.scope, scope) {
-                self.cancel(&task);
+                self.kill(&task, None);
             }
         }
     }
 
-    /// Makes a task unwind at its suspension point, or never start.
+    /// Makes a task of this hub unwind at its suspension point, or never start. Only the first call counts.
+    pub(crate) fn kill(&self, task: &Task, farewell: Option<Farewell>) {
+        if task.killed.replace(true) {
+            contain(|| drop(farewell));
+            return;
+        }
+        task.farewell.set(farewell.map(Box::new));
+        self.interrupt(task);
+    }
+
+    /// Has a task unwind as soon as it may.
     ///
     /// One that is suspended in a destructor while it unwinds is left to finish: to unwind it once more would abort the
-    /// process.
-    pub(crate) fn cancel(&self, task: &Task) {
-        task.cancelled.set(true);
-        if !task.unwinding.get() && task.cancel_wait() {
+    /// process. It meets the interruption when it next waits after that, as does one in a section that must not be
+    /// interrupted.
+    pub(super) fn interrupt(&self, task: &Task) {
+        task.interrupted.set(true);
+        if !task.unwinding.get() && task.shields.get() == 0 && task.cancel_wait() {
             // SAFETY: the wait was ended right here.
             unsafe { schedule(NonNull::from(task)) };
+        }
+    }
+
+    /// Interrupts a task if one of its time limits has passed.
+    pub(super) fn expire(&self, task: &Task) {
+        if task.expire_limits(self.now()) {
+            self.interrupt(task);
+        }
+    }
+
+    /// Subjects `task`, the running one, to a time limit.
+    ///
+    /// # Safety
+    ///
+    /// The limit must stay in place until it has been unlinked: by `unset_limit`, or at the task's end.
+    pub(crate) unsafe fn set_limit(&self, task: &Task, limit: &Limit) {
+        // SAFETY: the caller's contract.
+        unsafe { task.link_limit(limit) };
+        if limit.deadline <= Instant::now() {
+            limit.expired.set(true);
+            task.interrupted.set(true);
+        } else {
+            limit.timer.set(Some(self.arm_limit(task, limit.deadline)));
+        }
+    }
+
+    /// Ends a time limit.
+    pub(crate) fn unset_limit(&self, task: &Task, limit: &Limit) {
+        if let Some(timer) = limit.timer.take() {
+            self.withdraw_limit(timer);
+        }
+        task.unlink_limit(limit);
+    }
+
+    /// Ends the time limits that a task has left behind at its end.
+    pub(super) fn unset_limits(&self, task: &Task) {
+        while let Some(limit) = task.limits().next() {
+            self.unset_limit(task, limit);
+        }
+    }
+}
+
+/// Ends a time limit of a task that belongs, or belonged, to the calling thread.
+pub(crate) fn unset_limit(task: &Task, limit: &Limit) {
+    match Hub::current() {
+        Some(hub) if hub.remote.id == task.home_id => hub.unset_limit(task, limit),
+        // The hub has gone, and its timers with it.
+        _ => task.unlink_limit(limit),
+    }
+}
+
+/// Kills a task of whichever hub.
+pub(crate) fn kill(task: &TaskRef, farewell: Option<Farewell>) {
+    match Hub::current() {
+        Some(hub) if hub.remote.id == task.home_id => hub.kill(task, farewell),
+        _ => {
+            // A hub that is gone has ended all its tasks.
+            if let Some(remote) = Remote::find(task.home_id) {
+                remote.send(Message::Kill(TaskRef::clone(task), farewell));
+            }
         }
     }
 }

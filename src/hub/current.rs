@@ -10,6 +10,7 @@ use std::ptr::{self, NonNull};
 
 use super::remote::Message;
 use super::{Hub, Remote, blocks};
+use crate::park;
 use crate::task::{Outcome, Task, Waker};
 use crate::unwind::contain;
 
@@ -57,6 +58,18 @@ pub(crate) fn try_here() -> io::Result<HubRef> {
 /// The number of this thread's hub, if it has one.
 pub(crate) fn current_id() -> Option<u64> {
     Hub::current().map(|hub| hub.remote.id)
+}
+
+/// Unwinds the running task if it was interrupted; see `park::unwind_if_interrupted`. Creates no hub.
+#[inline]
+pub(crate) fn meet_interruption() {
+    if let Some(hub) = Hub::current()
+        && let Some(task) = hub.current.get()
+        // SAFETY: the running task cannot end while its code runs.
+        && unsafe { task.as_ref() }.interrupted.get()
+    {
+        park::unwind_if_interrupted();
+    }
 }
 
 /// Notes that a call did not have to wait; see `Hub::count_call`.

@@ -79,12 +79,12 @@ impl Hub {
     /// Unwinds all green threads. Returns whether all have ended.
     fn unwind_all(&self) -> bool {
         self.current.set(None);
-        let mut cancelled = 0;
+        let mut killed = 0;
         let ended = loop {
             // What is spawned by destructors is ended as well.
-            if cancelled < self.exit.spawned.get() {
-                cancelled = self.exit.spawned.get();
-                self.cancel_all();
+            if killed < self.exit.spawned.get() {
+                killed = self.exit.spawned.get();
+                self.kill_all();
             }
             self.run_ready();
             if self.tasks.len() == 0 {
@@ -109,18 +109,21 @@ impl Hub {
         self.tasks.len() == 0 || !(cfg!(panic = "abort") || self.exit.is_late.get())
     }
 
-    /// Cancels all green threads, oldest first, and lets each run until it has ended or waits in a destructor.
-    fn cancel_all(&self) {
+    /// Kills all green threads, oldest first, and lets each run until it has ended or waits in a destructor.
+    fn kill_all(&self) {
         let tasks = self.tasks.snapshot();
         // None of those that have not started may do so while an older one unwinds.
         for task in tasks.iter().filter(|task| !task.has_started()) {
-            task.cancelled.set(true);
+            task.killed.set(true);
+            task.interrupted.set(true);
         }
         for task in &tasks {
-            if !task.cancelled.get() || task.reason.get() == Reason::Start {
-                self.cancel(task);
-                self.run_ready();
+            if task.has_started() {
+                self.kill(task, None);
+            } else if task.reason.get() == Reason::Start {
+                self.interrupt(task);
             }
+            self.run_ready();
         }
     }
 

@@ -47,16 +47,18 @@ use std::num::NonZeroU64;
 use std::os::fd::RawFd;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::coroutine::Worker;
 use crate::poller::Events;
 use crate::stack::Class;
 use crate::task::{Home, ReadyQueue, Reason, Task, TaskList, TaskRef, Waker};
-use crate::timer::Timers;
+use crate::timer::{TimerId, Timers};
 
+pub(crate) use cancel::{kill, unset_limit};
 pub(crate) use current::{
-    count_call, current_id, forget, free_task, here, is_unwinding, schedule, try_here, wake,
+    count_call, current_id, forget, free_task, here, is_unwinding, meet_interruption, schedule,
+    try_here, wake,
 };
 pub(crate) use deadlock::{Deadlock, Harmless};
 pub(crate) use remote::Remote;
@@ -74,6 +76,15 @@ use workers::Workers;
 /// microseconds for small messages and some twenty for large ones, so this bounds a turn to about two milliseconds.
 const CALLS_AT_ONCE: u32 = 128;
 
+/// What a timer does when it falls due.
+#[derive(Clone, Copy, Debug)]
+enum Alarm {
+    /// Ends a wait.
+    Wake(Waker),
+    /// Has a task look at its time limits. It withdraws its alarms before it ends.
+    Limit(NonNull<Task>),
+}
+
 /// The scheduler of one OS thread.
 pub(crate) struct Hub {
     remote: Arc<Remote>,
@@ -85,7 +96,7 @@ pub(crate) struct Hub {
     starved: ReadyQueue,
     /// All tasks but the root that have not ended.
     tasks: TaskList,
-    timers: RefCell<Timers<Waker>>,
+    timers: RefCell<Timers<Alarm>>,
     sinks: RefCell<Sinks>,
     events: RefCell<Events>,
     workers: RefCell<Workers>,
@@ -188,6 +199,7 @@ impl Hub {
         self.workers.borrow_mut().class_of(size)
     }
 
+    /// A number that nothing else in the process has or ever had.
     pub(crate) fn next_id(&self) -> NonZeroU64 {
         next_id(&self.ids)
     }
@@ -200,6 +212,11 @@ impl Hub {
     /// Nanoseconds since the hub's start.
     pub(crate) fn clock(&self) -> u64 {
         self.start.elapsed().as_nanos() as u64
+    }
+
+    /// The loop's last look at the clock, as a point in time.
+    fn now(&self) -> Instant {
+        self.start + Duration::from_nanos(self.now.get())
     }
 
     /// The clock as of the loop's last look, for what need not be exact.
@@ -240,10 +257,23 @@ impl Hub {
 
     /// Has `waker` end the task's wait at `deadline`, until `disarm`.
     pub(crate) fn arm(&self, task: &Task, deadline: Instant, waker: Waker) {
+        let timer = self.set_alarm(deadline, Alarm::Wake(waker));
+        task.timer.set(Some(timer));
+    }
+
+    fn set_alarm(&self, deadline: Instant, alarm: Alarm) -> TimerId {
         let deadline = deadline.saturating_duration_since(self.start).as_nanos();
         let deadline = u64::try_from(deadline).unwrap_or(u64::MAX);
-        let timer = self.timers.borrow_mut().insert(deadline, waker);
-        task.timer.set(Some(timer));
+        self.timers.borrow_mut().insert(deadline, alarm)
+    }
+
+    /// Has the hub look at the time limits of a task at `deadline`, until `withdraw_limit`.
+    pub(crate) fn arm_limit(&self, task: &Task, deadline: Instant) -> TimerId {
+        self.set_alarm(deadline, Alarm::Limit(NonNull::from(task)))
+    }
+
+    pub(crate) fn withdraw_limit(&self, timer: TimerId) {
+        self.timers.borrow_mut().cancel(timer);
     }
 
     pub(crate) fn disarm(&self, task: &Task) {

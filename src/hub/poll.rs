@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::remote::Message;
-use super::{Deadlock, Hub, wake};
+use super::{Alarm, Deadlock, Hub, wake};
 use crate::task::Outcome;
 
 /// How long a hub has had nothing to do before it gives memory back and looks for a deadlock, once.
@@ -80,6 +80,7 @@ impl Hub {
             match message {
                 Message::Schedule(task) => self.ready.push(task),
                 Message::Forget(token) => self.sinks.borrow_mut().forget(token),
+                Message::Kill(task, farewell) => self.kill(&task, farewell),
             }
         }
     }
@@ -88,9 +89,15 @@ impl Hub {
         let now = self.now.get();
         loop {
             let due = self.timers.borrow_mut().pop_due(now);
-            let Some(waker) = due else { return };
-            // SAFETY: a task disarms its timer before it closes the wait, on this thread: it is alive.
-            unsafe { wake(waker, Outcome::TimedOut) };
+            match due {
+                // SAFETY: a task disarms its timer before it closes the wait, on this thread: it is alive.
+                Some(Alarm::Wake(waker)) => unsafe {
+                    wake(waker, Outcome::TimedOut);
+                },
+                // SAFETY: a task withdraws the alarms of its limits before it ends, on this thread: it is alive.
+                Some(Alarm::Limit(task)) => self.expire(unsafe { task.as_ref() }),
+                None => return,
+            }
         }
     }
 

@@ -1,15 +1,17 @@
 //! The part of a hub that other threads may touch: its inbox, its epoll instance, and whether it sleeps.
 #![allow(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Weak};
 
 use crossbeam_queue::SegQueue;
+use parking_lot::Mutex;
 use rustix::process::Pid;
 
 use crate::poller::Poller;
-use crate::task::{Home, Task};
+use crate::task::{Farewell, Home, Task, TaskRef};
 
 /// What other threads ask of a hub.
 pub(super) enum Message {
@@ -17,10 +19,15 @@ pub(super) enum Message {
     Schedule(NonNull<Task>),
     /// Let go of the sink registered under this token.
     Forget(u64),
+    /// Kill this task.
+    Kill(TaskRef, Option<Farewell>),
 }
 
-// SAFETY: a task is `Sync`, and the receiving hub is the one that owns it.
+// SAFETY: a task is `Sync`, and the receiving hub is the one that owns it; the rest is `Send`.
 unsafe impl Send for Message {}
+
+/// All hubs, for those who know one by its number only.
+static HUBS: Mutex<BTreeMap<u64, Weak<Remote>>> = Mutex::new(BTreeMap::new());
 
 /// A hub as seen from other threads. Kept alive by the hub and by every descriptor registered with it.
 pub(crate) struct Remote {
@@ -46,14 +53,21 @@ impl Remote {
     pub(super) fn new() -> std::io::Result<Arc<Remote>> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let poller = Poller::new()?;
-        Ok(Arc::new_cyclic(|this| Remote {
+        let remote = Arc::new_cyclic(|this| Remote {
             this: Weak::clone(this),
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             thread: rustix::thread::gettid(),
             inbox: SegQueue::new(),
             asleep: AtomicBool::new(false),
             poller,
-        }))
+        });
+        HUBS.lock().insert(remote.id, Arc::downgrade(&remote));
+        Ok(remote)
+    }
+
+    /// The hub with this number, unless it has ended and nobody knows it any more.
+    pub(super) fn find(id: u64) -> Option<Arc<Remote>> {
+        HUBS.lock().get(&id)?.upgrade()
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -91,6 +105,12 @@ impl Remote {
     /// Whether the hub waits and nobody has woken it.
     pub(super) fn is_asleep(&self) -> bool {
         self.asleep.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        HUBS.lock().remove(&self.id);
     }
 }
 

@@ -146,6 +146,9 @@ impl Hub {
                 self.disarm(task);
                 task.start();
                 task.run();
+                if task.limit.get().is_some() {
+                    self.unset_limits(task);
+                }
                 self.tasks.remove(task);
             }
             // The task may be freed here, and a fault must not be taken for one of its own.

@@ -193,6 +193,9 @@ impl Source {
         mut call: impl FnMut() -> io::Result<Done<T>>,
     ) -> io::Result<T> {
         let mut limit = None;
+        // A green thread whose peers are fast would otherwise never wait, hence never meet a kill. Between the calls it is too
+        // late: they have taken or sent something.
+        hub::meet_interruption();
         loop {
             let state = self.state();
             if state.is_none_or(|state| !state.is_drained(direction)) {

@@ -29,9 +29,11 @@
 //! the task's hub.
 #![allow(unsafe_code)]
 
+mod limit;
 mod ready_queue;
 mod task_list;
 
+use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::num::NonZeroU64;
@@ -45,6 +47,7 @@ use crate::coroutine::Worker;
 use crate::stack::Class;
 use crate::timer::TimerId;
 
+pub(crate) use limit::Limit;
 pub(crate) use ready_queue::ReadyQueue;
 pub(crate) use task_list::TaskList;
 
@@ -129,6 +132,9 @@ pub(crate) trait Home: Sync {
     fn schedule_remotely(&self, task: NonNull<Task>);
 }
 
+/// What a killer sends along; boxed once more to take one word in the task.
+pub(crate) type Farewell = Box<dyn Any + Send>;
+
 /// What a task's creator supplies.
 pub(crate) struct Vtable {
     /// Runs the task to its end on the current stack, or, when it was cancelled before it started, only ends it. Called
@@ -166,8 +172,16 @@ pub(crate) struct Task {
     /// What it waits for, and since when on the hub's clock.
     pub(crate) reason: Cell<Reason>,
     pub(crate) since: Cell<u64>,
-    /// It has to unwind at its next suspension.
-    pub(crate) cancelled: Cell<bool>,
+    /// It was killed, or one of its time limits has passed: it has to unwind at its next suspension.
+    pub(crate) interrupted: Cell<bool>,
+    /// It was killed.
+    pub(crate) killed: Cell<bool>,
+    /// What its killer wants its joiners to get.
+    pub(crate) farewell: Cell<Option<Box<Farewell>>>,
+    /// Sections that must not be interrupted and that it is in.
+    pub(crate) shields: Cell<u32>,
+    /// The innermost of the time limits that it is subject to.
+    pub(crate) limit: Cell<Option<NonNull<Limit>>>,
     /// It was unwinding when it last suspended.
     pub(crate) unwinding: Cell<bool>,
     /// A stack was set aside for its start.
@@ -216,7 +230,11 @@ impl Task {
             timer: Cell::new(None),
             reason: Cell::new(Reason::Turn),
             since: Cell::new(0),
-            cancelled: Cell::new(false),
+            interrupted: Cell::new(false),
+            killed: Cell::new(false),
+            farewell: Cell::new(None),
+            shields: Cell::new(0),
+            limit: Cell::new(None),
             unwinding: Cell::new(false),
             has_reservation: Cell::new(false),
             older: Cell::new(None),

@@ -1,6 +1,7 @@
 //! Handles to green threads.
 #![allow(unsafe_code)]
 
+use std::any::Any;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -56,8 +57,8 @@ impl<T> JoinHandle<T> {
     ///
     /// # Errors
     ///
-    /// `Err` with the payload of the panic if the green thread panicked, or with a [`Killed`](super::Killed) if it was
-    /// ended before it could finish.
+    /// `Err` with the payload of the panic if the green thread panicked, or with a [`Killed`](super::Killed) if it was killed.
+    /// [`Outcome`](super::Outcome) tells the two apart.
     ///
     /// # Panics
     ///
@@ -118,6 +119,97 @@ impl<T> JoinHandle<T> {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.packet.is_finished()
+    }
+
+    /// Kills the green thread and waits until it has ended.
+    ///
+    /// It unwinds from where it waits, or as soon as it waits, and its destructors run; they may block. What it holds is
+    /// released, locks are poisoned as by a panic. Its joiners get a [`Killed`](super::Killed). If it has not started, it never
+    /// runs. If it has finished, nothing happens. While it is in a [`shielded`](super::shielded) section or already
+    /// unwinding, the kill is put off; if it catches the unwinding, it meets the kill again when it next waits.
+    ///
+    /// A green thread that kills itself unwinds at once.
+    ///
+    /// May be called more than once, and from any thread.
+    ///
+    /// # Panics
+    ///
+    /// Panics in programs that are built with `panic = "abort"`, and, as [`join`](JoinHandle::join), when a deadlock is found.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    ///
+    /// let token = Rc::new(());
+    /// let shared = Rc::clone(&token);
+    /// let handle = greenhub::spawn(move || {
+    ///     let _held = shared;
+    ///     greenhub::thread::park();
+    /// });
+    /// greenhub::yield_now();
+    /// handle.kill();
+    /// assert!(handle.is_finished());
+    /// assert_eq!(Rc::strong_count(&token), 1, "its destructors have run");
+    /// ```
+    pub fn kill(&self) {
+        self.packet.kill(None);
+        let _ = self.packet.wait_for_death(None);
+    }
+
+    /// As [`kill`](JoinHandle::kill), with a payload for the joiners: see [`Killed::payload`](super::Killed::payload). That of the first kill counts.
+    ///
+    /// # Panics
+    ///
+    /// As `kill`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let handle = greenhub::spawn(greenhub::thread::park);
+    /// handle.kill_with("enough");
+    /// let killed = handle.join().unwrap_err().downcast::<greenhub::thread::Killed>().unwrap();
+    /// assert!(killed.into_payload().unwrap().is::<&str>());
+    /// ```
+    pub fn kill_with(&self, payload: impl Any + Send) {
+        self.packet.kill(Some(Box::new(payload)));
+        let _ = self.packet.wait_for_death(None);
+    }
+
+    /// As [`kill`](JoinHandle::kill), but waits no longer than `timeout`. Returns whether the green thread has ended.
+    ///
+    /// # Panics
+    ///
+    /// As `kill`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let handle = greenhub::spawn(greenhub::thread::park);
+    /// assert!(handle.kill_timeout(std::time::Duration::from_secs(5)));
+    /// ```
+    #[must_use = "the green thread may go on"]
+    pub fn kill_timeout(&self, timeout: Duration) -> bool {
+        self.packet.kill(None);
+        let deadline = Instant::now().checked_add(timeout);
+        self.packet.wait_for_death(deadline).is_ok()
+    }
+
+    /// As [`kill`](JoinHandle::kill), but does not wait. A green thread that calls it for itself goes on until it next waits.
+    ///
+    /// # Panics
+    ///
+    /// Panics in programs that are built with `panic = "abort"`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let handle = greenhub::spawn(|| unreachable!("it never starts"));
+    /// handle.kill_nowait();
+    /// assert!(handle.join().unwrap_err().is::<greenhub::thread::Killed>());
+    /// ```
+    pub fn kill_nowait(&self) {
+        self.packet.kill(None);
     }
 }
 

@@ -22,9 +22,11 @@
 
 mod builder;
 mod join_handle;
+mod outcome;
 mod packet;
 mod scope;
 
+use std::any::Any;
 use std::fmt;
 use std::num::NonZeroU64;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
@@ -37,8 +39,8 @@ use crate::task::TaskRef;
 
 pub use self::builder::Builder;
 pub use self::join_handle::JoinHandle;
+pub use self::outcome::{Killed, Outcome};
 pub use self::scope::{Scope, ScopedJoinHandle, scope};
-pub use crate::park::Killed;
 pub use std::thread::{AccessError, LocalKey, Result, available_parallelism};
 
 use packet::Spawn;
@@ -128,7 +130,7 @@ where
 }
 
 /// The point in time `delay` from now. One beyond what the clock can tell becomes one in a hundred years.
-fn after(delay: Duration) -> Instant {
+pub(crate) fn after(delay: Duration) -> Instant {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
     let now = Instant::now();
     now.checked_add(delay).unwrap_or_else(|| now + CENTURY)
@@ -245,6 +247,66 @@ pub fn park_timeout(duration: Duration) {
 #[must_use]
 pub fn panicking() -> bool {
     hub::is_unwinding()
+}
+
+/// Runs `f` as a section that is not to be interrupted: while it runs, neither a kill nor a [`timeout`](crate::timeout)
+/// around the call ends its waits.
+///
+/// The green thread meets the interruption when it next waits outside. So a section should be short, or be bound to end by
+/// itself: whoever kills the green thread waits for it, and so does the end of the OS thread. Time limits set inside
+/// of the section are put off as well; time-outs of single calls, such as [`park_timeout`], are not affected.
+///
+/// # Examples
+///
+/// ```
+/// use std::cell::Cell;
+/// use std::rc::Rc;
+/// use std::time::Duration;
+///
+/// let committed = Rc::new(Cell::new(false));
+/// let flag = Rc::clone(&committed);
+/// let handle = greenhub::spawn(move || {
+///     greenhub::thread::shielded(|| {
+///         greenhub::sleep(Duration::from_millis(5));
+///         flag.set(true);
+///     });
+///     greenhub::thread::park();
+/// });
+/// greenhub::yield_now();
+/// handle.kill();
+/// assert!(committed.get());
+/// ```
+pub fn shielded<T>(f: impl FnOnce() -> T) -> T {
+    park::shielded(f)
+}
+
+/// Whether `payload`, which came out of [`catch_unwind`](std::panic::catch_unwind), is no panic but a green thread on its way
+/// out: killed, or beyond a time limit.
+///
+/// Code that catches panics should [resume](std::panic::resume_unwind) those. If it does not, the green thread meets the
+/// interruption again when it next waits.
+///
+/// # Examples
+///
+/// ```
+/// use std::panic::{catch_unwind, resume_unwind};
+/// use std::time::Duration;
+///
+/// fn guarded(f: fn()) {
+///     if let Err(payload) = catch_unwind(f) {
+///         if greenhub::thread::is_interruption(&*payload) {
+///             resume_unwind(payload);
+///         }
+///         println!("it panicked");
+///     }
+/// }
+///
+/// let limit = Duration::from_millis(1);
+/// assert!(greenhub::timeout(limit, || guarded(greenhub::thread::park)).is_err());
+/// ```
+#[must_use]
+pub fn is_interruption(payload: &(dyn Any + Send)) -> bool {
+    payload.is::<park::Kill>() || payload.is::<park::Expired>()
 }
 
 /// A handle to a green thread, or to the root of an OS thread.

@@ -16,6 +16,7 @@
 #![allow(unsafe_code)]
 
 use std::alloc::Layout;
+use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::io;
 use std::mem::ManuallyDrop;
@@ -25,13 +26,14 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Instant;
 
 use crate::hub::{self, Hub};
-use crate::park::{self, Killed, TimedOut};
+use crate::park::{self, Expired, Kill, TimedOut};
 use crate::stack::Class;
-use crate::task::{Origin, Outcome, Reason, Task, TaskRef, Vtable, Waker};
-use crate::unwind::contain;
+use crate::task::{Farewell, Origin, Outcome, Reason, Task, TaskRef, Vtable, Waker};
+use crate::timeout::Elapsed;
+use crate::unwind::{contain, require_unwinding};
 use crate::wait_queue::WaitQueue;
 
-use super::Thread;
+use super::{Killed, Thread};
 
 const FINISHED: u8 = 1;
 const DETACHED: u8 = 2;
@@ -169,14 +171,22 @@ impl<F: FnOnce() -> T, T> Spawned<F, T> {
         // SAFETY: tasks are run once.
         let f = unsafe { Self::take_closure(task) };
         let task = &this.packet.task;
-        let result = if task.cancelled.get() {
-            catch_unwind(AssertUnwindSafe(|| drop(f))).and(Err(Box::new(Killed) as _))
+        let result = if task.killed.get() {
+            catch_unwind(AssertUnwindSafe(|| drop(f))).and(Err(Box::new(Kill) as _))
         } else {
             catch_unwind(AssertUnwindSafe(f))
         };
-        let panicked = result
-            .as_ref()
-            .is_err_and(|payload| !payload.is::<Killed>());
+        let farewell = task.farewell.take().map(|farewell| *farewell);
+        let (result, panicked) = match result {
+            Ok(value) => {
+                contain(|| drop(farewell));
+                (Ok(value), false)
+            }
+            Err(payload) => match killed(&*payload, farewell) {
+                Some(killed) => (Err(Box::new(killed) as _), false),
+                None => (Err(payload), true),
+            },
+        };
         if let Err(payload) = &result
             && panicked
         {
@@ -189,6 +199,9 @@ impl<F: FnOnce() -> T, T> Spawned<F, T> {
 
     unsafe fn free(task: NonNull<Task>) {
         let this = task.cast::<Self>();
+        // SAFETY: the allocation is still there. What a kill that came too late has left behind is the program's, too.
+        let farewell = unsafe { task.as_ref() }.farewell.take();
+        contain(|| drop(farewell));
         // SAFETY: `allocate` made it, and this was the last reference. The closure is gone, `ManuallyDrop` says so.
         unsafe {
             this.drop_in_place();
@@ -273,11 +286,40 @@ impl<T> PacketRef<T> {
                 packet.wait_in_queue(deadline)?;
                 continue;
             }
-            let is_own = ptr::eq(hub::here().running(), task);
-            assert!(!is_own, "{task} cannot join itself: it would wait for ever");
+            assert!(
+                !self.is_own(),
+                "{task} cannot join itself: it would wait for ever"
+            );
             packet.wait_on_same_hub(deadline)?;
         }
         Ok(())
+    }
+
+    /// Has the green thread unwind; see `JoinHandle::kill`.
+    #[track_caller]
+    pub(super) fn kill(&self, farewell: Option<Farewell>) {
+        require_unwinding("a kill");
+        if self.is_finished() {
+            contain(|| drop(farewell));
+        } else {
+            hub::kill(&self.thread.task, farewell);
+        }
+    }
+
+    /// Waits for the end of the green thread after a kill. Does not come back if it is the caller's own.
+    pub(super) fn wait_for_death(&self, deadline: Option<Instant>) -> Result<(), TimedOut> {
+        if !self.is_own() {
+            return self.wait(deadline);
+        }
+        // A caller that may not be unwound now will be when it next may.
+        park::unwind_if_interrupted();
+        Err(TimedOut)
+    }
+
+    /// Whether it is the calling green thread.
+    fn is_own(&self) -> bool {
+        let task = &self.packet().task;
+        hub::current_id() == Some(task.home_id) && ptr::eq(hub::here().running(), task)
     }
 
     /// Takes the result of a green thread that has finished.
@@ -301,8 +343,20 @@ impl<T> Drop for PacketRef<T> {
     }
 }
 
+/// What the joiners get of a green thread that unwound with `payload`, if that was no panic.
+fn killed(payload: &(dyn Any + Send), farewell: Option<Farewell>) -> Option<Killed> {
+    if payload.is::<Kill>() {
+        return Some(Killed::new(farewell));
+    }
+    contain(|| drop(farewell));
+    // Nobody caught what a `Timeout` sent.
+    payload
+        .is::<Expired>()
+        .then(|| Killed::new(Some(Box::new(Elapsed))))
+}
+
 #[cold]
-fn log_panic(task: &Task, payload: &(dyn std::any::Any + Send)) {
+fn log_panic(task: &Task, payload: &(dyn Any + Send)) {
     let message = payload
         .downcast_ref::<&str>()
         .copied()

@@ -1,9 +1,9 @@
 //! Scoped green threads, which may borrow from the stack of the one that spawns them.
 //!
 //! `scope` returns, or unwinds, only when every green thread of the scope has ended: also when its closure panics, when
-//! the green thread that runs it is cancelled, and when it turns out that the scope can never end. In that last case
-//! (the root waits for the scope, and nothing can ever happen again) the green threads of the scope are cancelled,
-//! and only when they are gone does the report of the deadlock unwind from here.
+//! the green thread that runs it is killed, and when it turns out that the scope can never end. In the last two cases
+//! (in the last, the root waits for the scope, and nothing can ever happen again) the green threads of the scope are killed,
+//! and only when they are gone does the unwinding go on from here.
 #![allow(unsafe_code)]
 
 use std::fmt;
@@ -18,7 +18,7 @@ use super::{Result, Thread};
 use crate::hub;
 use crate::park;
 use crate::task::{Reason, Task};
-use crate::unwind::AbortOnUnwind;
+use crate::unwind::{AbortOnUnwind, require_unwinding};
 use crate::wait_queue::WaitQueue;
 
 /// A scope to spawn green threads in; see [`scope`].
@@ -62,13 +62,14 @@ unsafe impl<T: Send> Sync for ScopedJoinHandle<'_, T> {}
 
 /// Opens a scope in which green threads may borrow local variables, runs `f` in it, and waits for all of them.
 ///
-/// The waiting cannot be cut short: a green thread that is cancelled while it waits here unwinds after the scope has ended.
+/// A green thread that is killed, or exceeds a time limit, while it waits here unwinds after the scope has ended; the green
+/// threads of the scope are killed then, so that it does. A panic of `f` lets them finish, as in std.
 ///
 /// # Panics
 ///
 /// Resumes the panic of `f`, if it panicked. Panics with "a scoped thread panicked" if a green thread of the scope panicked
 /// and was not joined. In the root context, panics with a report when the scope can never end because of a deadlock;
-/// the green threads of the scope are cancelled first.
+/// the green threads of the scope are killed first.
 ///
 /// # Examples
 ///
@@ -105,9 +106,9 @@ where
             panic!("a scoped thread panicked")
         }
         Ok(value) => {
-            // A cancellation that came while this waited is not put off any further: the caller may count on what the green
+            // An interruption that came while this waited is not put off any further: the caller may count on what the green
             // threads of the scope have done.
-            park::unwind_if_cancelled();
+            park::unwind_if_interrupted();
             value
         }
     }
@@ -159,6 +160,40 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         })
     }
 
+    /// Kills all green threads of the scope that have not ended, without waiting; the scope itself waits for them.
+    ///
+    /// The one that calls it, if it is in the scope, goes on until it next waits. What is spawned afterwards is not affected.
+    ///
+    /// # Panics
+    ///
+    /// Panics in programs that are built with `panic = "abort"`.
+    ///
+    /// # Examples
+    ///
+    /// The first to find the answer ends the search:
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::time::Duration;
+    ///
+    /// let answer = Cell::new(None);
+    /// greenhub::thread::scope(|scope| {
+    ///     for n in [100_000, 1, 200_000] {
+    ///         let answer = &answer;
+    ///         scope.spawn(move || {
+    ///             greenhub::sleep(Duration::from_millis(n));
+    ///             answer.set(Some(n));
+    ///             scope.kill();
+    ///         });
+    ///     }
+    /// });
+    /// assert_eq!(answer.get(), Some(1));
+    /// ```
+    pub fn kill(&self) {
+        require_unwinding("a kill");
+        hub::here().kill_scope(self.address());
+    }
+
     /// What the tasks of this scope have in `Task::scope`.
     pub(super) fn address(&self) -> *const () {
         ptr::from_ref(&self.state).cast()
@@ -167,19 +202,25 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     /// Waits until all green threads have ended. Returns the report if there was a deadlock.
     fn wait(&self) -> Option<String> {
         let mut report = None;
+        let mut was_interrupted = false;
         loop {
+            if !was_interrupted && park::is_interrupted() {
+                was_interrupted = true;
+                self.kill();
+            }
             let running = self.state.running.lock();
             if *running == 0 {
                 return report;
             }
             match running.wait_shielded(Reason::Scope) {
                 Ok(_) => {}
+                Err(deadlock) if cfg!(panic = "abort") => panic!("{}", deadlock.0),
                 Err(deadlock) if report.is_none() => {
                     report = Some(*deadlock.0);
-                    hub::here().cancel_scope(self.address());
+                    self.kill();
                 }
                 Err(deadlock) => {
-                    // The destructors of a cancelled green thread wait for ever. Its frames borrow from this one, which can
+                    // The destructors of a killed green thread wait for ever. Its frames borrow from this one, which can
                     // neither return nor unwind.
                     log::error!("{}", deadlock.0);
                     eprintln!(
@@ -269,6 +310,42 @@ impl<T> ScopedJoinHandle<'_, T> {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.packet.is_finished()
+    }
+
+    /// Kills the green thread and waits until it has ended; see [`JoinHandle::kill`](super::JoinHandle::kill). The scope does
+    /// not panic for it.
+    ///
+    /// # Panics
+    ///
+    /// As `JoinHandle::kill`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// greenhub::thread::scope(|scope| {
+    ///     let handle = scope.spawn(greenhub::thread::park);
+    ///     handle.kill();
+    ///     assert!(handle.is_finished());
+    /// });
+    /// ```
+    pub fn kill(&self) {
+        self.packet.kill(None);
+        let _ = self.packet.wait_for_death(None);
+    }
+
+    /// As [`kill`](ScopedJoinHandle::kill), but does not wait.
+    ///
+    /// # Panics
+    ///
+    /// Panics in programs that are built with `panic = "abort"`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// greenhub::thread::scope(|scope| scope.spawn(greenhub::thread::park).kill_nowait());
+    /// ```
+    pub fn kill_nowait(&self) {
+        self.packet.kill(None);
     }
 }
 
