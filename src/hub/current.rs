@@ -56,8 +56,9 @@ pub(crate) fn try_here() -> io::Result<HubRef> {
 }
 
 /// The number of this thread's hub, if it has one.
+#[inline(always)]
 pub(crate) fn current_id() -> Option<u64> {
-    Hub::current().map(|hub| hub.remote.id)
+    Hub::current().map(|hub| hub.id)
 }
 
 /// Unwinds the running task if it was interrupted; see `park::unwind_if_interrupted`. Creates no hub.
@@ -97,7 +98,7 @@ pub(crate) unsafe fn schedule(task: NonNull<Task>) {
     // SAFETY: a task that has been woken but not scheduled cannot end, so it is alive; and so is this thread's hub.
     unsafe {
         match Hub::current() {
-            Some(hub) if hub.remote.id == task.as_ref().home_id => hub.ready.push(task),
+            Some(hub) if hub.id == task.as_ref().home_id => hub.ready.push(task),
             _ => task.as_ref().schedule_remotely(),
         }
     }
@@ -142,7 +143,7 @@ pub(crate) fn forget(remote: &Remote, fd: RawFd, token: u64) {
     // only for a descriptor that was closed behind our back, and then there is nothing to undo.
     let _ = remote.poller.deregister(fd);
     match Hub::current() {
-        Some(hub) if hub.remote.id == remote.id => hub.sinks.borrow_mut().forget(token),
+        Some(hub) if hub.id == remote.id => hub.sinks.borrow_mut().forget(token),
         _ => remote.send(Message::Forget(token)),
     }
 }

@@ -87,6 +87,8 @@ enum Alarm {
 
 /// The scheduler of one OS thread.
 pub(crate) struct Hub {
+    /// The number of the remote part, which is compared at each wake-up, without the detour.
+    id: u64,
     remote: Arc<Remote>,
     root: TaskRef,
     /// The task whose code runs; empty while the hub itself runs.
@@ -143,6 +145,7 @@ impl Hub {
         let root = new_root(&remote, next_id(&ids), default_class);
         let hub = Hub {
             current: Cell::new(Some(root.as_ptr())),
+            id: remote.id,
             remote,
             root,
             ready: ReadyQueue::new(),
@@ -206,7 +209,7 @@ impl Hub {
 
     pub(crate) fn home(&self) -> (NonNull<dyn Home>, u64) {
         let home: &dyn Home = &*self.remote;
-        (NonNull::from(home), self.remote.id)
+        (NonNull::from(home), self.id)
     }
 
     /// Nanoseconds since the hub's start.
