@@ -56,7 +56,7 @@ pub(crate) fn run<T: Send + 'static>(
     what: &'static &'static str,
     job: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
-    let slot = Arc::new(WaitQueue::<_>::new(None));
+    let slot = Arc::new(WaitQueue::<_>::shared(None));
     let result = Arc::clone(&slot);
     POOL.submit(Box::new(move || {
         let outcome = catch_unwind(AssertUnwindSafe(job));

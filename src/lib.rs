@@ -81,9 +81,12 @@
 //! An overflow ends the process with a message that names the green thread. Printing a panic with `RUST_BACKTRACE=full`
 //! took less than 24 KiB of stack in both debug and release builds of small programs; larger programs need more.
 
+mod atomic;
+mod biased_lock;
 mod blocking;
 mod coroutine;
 mod hub;
+mod membarrier;
 mod park;
 mod poller;
 mod stack;

@@ -21,18 +21,17 @@
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use parking_lot::{Mutex, MutexGuard};
-
+use crate::atomic::{AtomicBool, Ordering};
+use crate::biased_lock::{self, BiasedLock};
 use crate::hub;
 use crate::park::{self, TimedOut};
 use crate::task::{Outcome, Reason, Waker};
 
 /// See the module's documentation.
 pub(crate) struct WaitQueue<T, const LINES: usize = 1> {
-    inner: Mutex<Inner<T, LINES>>,
+    inner: BiasedLock<Inner<T, LINES>>,
     /// Whether there are nodes in each line. Written under the lock; read without it by those for whom an answer that is out
     /// of date will do, or cannot be, since all waiters are on their own thread.
     has_waiters: [AtomicBool; LINES],
@@ -71,27 +70,43 @@ impl Place {
     }
 }
 
+impl<T, const LINES: usize> Inner<T, LINES> {
+    const fn new(value: T) -> Self {
+        Inner {
+            lines: [const {
+                Line {
+                    first: None,
+                    last: None,
+                }
+            }; LINES],
+            value,
+        }
+    }
+}
+
 // SAFETY: nodes are reached under the lock only, from any thread, and a waker may be used on any thread.
 unsafe impl<T: Send, const LINES: usize> Send for Inner<T, LINES> {}
 
 /// The locked value.
 pub(crate) struct Guard<'a, T, const LINES: usize = 1> {
     queue: &'a WaitQueue<T, LINES>,
-    inner: MutexGuard<'a, Inner<T, LINES>>,
+    inner: biased_lock::Guard<'a, Inner<T, LINES>>,
 }
 
 impl<T, const LINES: usize> WaitQueue<T, LINES> {
+    /// A queue for what is mostly used by one OS thread: its lock costs that thread next to nothing, see `biased_lock`.
     pub(crate) const fn new(value: T) -> Self {
+        WaitQueue::with_lock(BiasedLock::new(Inner::new(value)))
+    }
+
+    /// A queue for what is used by two OS threads, and a few times only.
+    pub(crate) const fn shared(value: T) -> Self {
+        WaitQueue::with_lock(BiasedLock::shared(Inner::new(value)))
+    }
+
+    const fn with_lock(inner: BiasedLock<Inner<T, LINES>>) -> Self {
         WaitQueue {
-            inner: Mutex::new(Inner {
-                lines: [const {
-                    Line {
-                        first: None,
-                        last: None,
-                    }
-                }; LINES],
-                value,
-            }),
+            inner,
             has_waiters: [const { AtomicBool::new(false) }; LINES],
         }
     }

@@ -146,7 +146,7 @@ impl<F: FnOnce() -> T, T> Spawned<F, T> {
                 task: Task::new(const { &Self::VTABLE }, home, home_id, origin),
                 state: AtomicU8::new(0),
                 joiner: Cell::new(None),
-                joiners: WaitQueue::new(()),
+                joiners: WaitQueue::shared(()),
                 result: UnsafeCell::new(None),
             },
             closure: UnsafeCell::new(ManuallyDrop::new(f)),
