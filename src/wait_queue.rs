@@ -8,6 +8,14 @@
 //! The tasks stand in one line, or in several if they wait for different things (room, items). Line 0 is meant where none
 //! is named.
 //!
+//! # Handing something over
+//!
+//! A task that waits can lend out a pointer (its cargo) to something on its stack, from which the notifier takes, or into
+//! which it puts, what the wait is about: an item reaches the one who waits for it and nobody else, and that one needs no
+//! lock to pick it up. The notifier fills `first_in` before it calls `notify_first_in`, since the waiter may be running on
+//! another thread right after that, and undoes it if that fails: a waiter whose wait something else has ended still has to
+//! get past `retract`, so its stack is there for as long as the lock is held.
+//!
 //! # Why a node is never touched after it is gone
 //!
 //! A node is linked and unlinked under the lock. `notify_one` takes it out, and ends its task's wait, while holding the
@@ -20,7 +28,7 @@
 
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::time::Instant;
 
 use crate::atomic::{AtomicBool, Ordering};
@@ -50,6 +58,8 @@ struct Line {
 struct Node {
     waker: Waker,
     line: usize,
+    /// What the waiting task has lent out; null for nothing.
+    cargo: *const (),
     previous: Cell<Option<NonNull<Node>>>,
     next: Cell<Option<NonNull<Node>>>,
     queued: Cell<bool>,
@@ -149,12 +159,25 @@ impl<'a, T, const LINES: usize> Guard<'a, T, LINES> {
         reason: Reason,
         deadline: Option<Instant>,
     ) -> Result<(), TimedOut> {
+        self.wait_with(line, ptr::null(), reason, deadline)
+    }
+
+    /// As `wait_in`, and until the wait ends the holder of the lock may use `cargo`, by way of `first_in`. After `Ok` nobody
+    /// uses it any more, nor after anything else.
+    #[inline(always)]
+    pub(crate) fn wait_with(
+        self,
+        line: usize,
+        cargo: *const (),
+        reason: Reason,
+        deadline: Option<Instant>,
+    ) -> Result<(), TimedOut> {
         let queue = self.queue;
         let place = Place::new();
         park::park(
             reason,
             deadline,
-            |waker| self.enqueue_and_unlock(line, &place, waker),
+            |waker| self.enqueue_and_unlock(line, &place, cargo, waker),
             || {
                 queue.lock().retract(&place);
             },
@@ -167,16 +190,17 @@ impl<'a, T, const LINES: usize> Guard<'a, T, LINES> {
         let place = Place::new();
         park::park_shielded(
             reason,
-            |waker| self.enqueue_and_unlock(0, &place, waker),
+            |waker| self.enqueue_and_unlock(0, &place, ptr::null(), waker),
             || {
                 queue.lock().retract(&place);
             },
         )
     }
 
-    fn enqueue_and_unlock(mut self, line: usize, place: &Place, waker: Waker) {
+    #[inline(always)]
+    fn enqueue_and_unlock(mut self, line: usize, place: &Place, cargo: *const (), waker: Waker) {
         // SAFETY: `retract` is called unless the node has been notified, and the place outlives the wait, on whose stack it is.
-        unsafe { self.enqueue(line, place, waker) };
+        unsafe { self.enqueue_with(line, place, cargo, waker) };
     }
 
     /// Puts a waiting task at the end of a line.
@@ -186,10 +210,28 @@ impl<'a, T, const LINES: usize> Guard<'a, T, LINES> {
     /// The place must not move, and no node of it be queued. Before it is gone, the node must have been notified by a wake-up
     /// that ended the task's wait, or `retract` must have been called.
     pub(crate) unsafe fn enqueue(&mut self, line: usize, place: &Place, waker: Waker) {
+        // SAFETY: the caller's contract.
+        unsafe { self.enqueue_with(line, place, ptr::null(), waker) };
+    }
+
+    /// As `enqueue`, for a task that lends something out.
+    ///
+    /// # Safety
+    ///
+    /// As for `enqueue`.
+    #[inline(always)]
+    pub(crate) unsafe fn enqueue_with(
+        &mut self,
+        line: usize,
+        place: &Place,
+        cargo: *const (),
+        waker: Waker,
+    ) {
         let last = self.inner.lines[line].last;
         place.0.set(Some(Node {
             waker,
             line,
+            cargo,
             previous: Cell::new(last),
             next: Cell::new(None),
             queued: Cell::new(true),
@@ -243,16 +285,49 @@ impl<'a, T, const LINES: usize> Guard<'a, T, LINES> {
     /// As `notify_one`, in one of several lines.
     #[inline]
     pub(crate) fn notify_one_in(&mut self, line: usize) -> bool {
-        while let Some(first) = self.inner.lines[line].first {
-            // SAFETY: the node is queued, and its task cannot get past `retract` while the lock is held here.
-            unsafe {
-                let node = first.as_ref();
-                let waker = node.waker;
-                self.unlink(node);
-                if hub::wake(waker, Outcome::Notified) {
-                    return true;
-                }
+        while self.inner.lines[line].first.is_some() {
+            if self.notify_first_in(line) {
+                return true;
             }
+        }
+        false
+    }
+
+    /// What the task that has waited longest in a line has lent out, unless nobody stands there. It can be used until the lock
+    /// is let go of or `notify_first_in` ends the task's wait, also if something else has ended that already.
+    #[inline(always)]
+    pub(crate) fn first_in(&self, line: usize) -> Option<*const ()> {
+        // SAFETY: the node is queued, hence exists.
+        self.inner.lines[line]
+            .first
+            .map(|first| unsafe { first.as_ref() }.cargo)
+    }
+
+    /// Takes the first task out of its line. Returns whether its wait was ended here, and not by something else before.
+    #[inline(always)]
+    pub(crate) fn notify_first_in(&mut self, line: usize) -> bool {
+        let Some(first) = self.inner.lines[line].first else {
+            return false;
+        };
+        // SAFETY: the node is queued, and its task cannot get past `retract` while the lock is held here.
+        unsafe {
+            let node = first.as_ref();
+            let waker = node.waker;
+            self.unlink(node);
+            hub::wake(waker, Outcome::Notified)
+        }
+    }
+
+    /// Whether anybody stands in a line but the task that is going to wait with `waker`.
+    pub(crate) fn others_wait_in(&self, line: usize, waker: Waker) -> bool {
+        let mut next = self.inner.lines[line].first;
+        while let Some(node) = next {
+            // SAFETY: the node is queued, hence exists.
+            let node = unsafe { node.as_ref() };
+            if node.waker != waker {
+                return true;
+            }
+            next = node.next.get();
         }
         false
     }
