@@ -99,6 +99,7 @@ mod wait_queue;
 pub mod io;
 pub mod net;
 pub mod os;
+pub mod queue;
 pub mod sync;
 pub mod thread;
 pub mod time;
