@@ -31,6 +31,7 @@ mod with_std {
     }
 
     mod addrs;
+    mod mpsc;
     mod pair;
     mod tcp_clone;
     mod tcp_connect;
@@ -56,6 +57,7 @@ mod with_greenhub {
     }
 
     mod addrs;
+    mod mpsc;
     mod pair;
     mod tcp_clone;
     mod tcp_connect;
@@ -83,6 +85,7 @@ mod inside_a_green_thread {
     }
 
     mod addrs;
+    mod mpsc;
     mod pair;
     mod tcp_clone;
     mod tcp_connect;
