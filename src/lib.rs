@@ -96,6 +96,7 @@ mod timer;
 mod unwind;
 mod wait_queue;
 
+pub mod event;
 pub mod io;
 pub mod net;
 pub mod os;
