@@ -108,7 +108,7 @@ impl Hub {
 /// Ends a time limit of a task that belongs, or belonged, to the calling thread.
 pub(crate) fn unset_limit(task: &Task, limit: &Limit) {
     match Hub::current() {
-        Some(hub) if hub.remote.id == task.home_id => hub.unset_limit(task, limit),
+        Some(hub) if hub.remote.id == task.home_id() => hub.unset_limit(task, limit),
         // The hub has gone, and its timers with it.
         _ => task.unlink_limit(limit),
     }
@@ -117,10 +117,10 @@ pub(crate) fn unset_limit(task: &Task, limit: &Limit) {
 /// Kills a task of whichever hub.
 pub(crate) fn kill(task: &TaskRef, farewell: Option<Farewell>) {
     match Hub::current() {
-        Some(hub) if hub.remote.id == task.home_id => hub.kill(task, farewell),
+        Some(hub) if hub.remote.id == task.home_id() => hub.kill(task, farewell),
         _ => {
             // A hub that is gone has ended all its tasks.
-            if let Some(remote) = Remote::find(task.home_id) {
+            if let Some(remote) = Remote::find(task.home_id()) {
                 remote.send(Message::Kill(TaskRef::clone(task), farewell));
             }
         }

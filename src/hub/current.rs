@@ -4,11 +4,13 @@
 use std::alloc::Layout;
 use std::cell::Cell;
 use std::io;
+use std::num::NonZeroU64;
 use std::ops::Deref;
 use std::os::fd::RawFd;
 use std::ptr::{self, NonNull};
 
 use super::remote::Message;
+use super::root::single_id;
 use super::{Hub, Remote, blocks};
 use crate::park;
 use crate::task::{Outcome, Task, Waker};
@@ -98,7 +100,7 @@ pub(crate) unsafe fn schedule(task: NonNull<Task>) {
     // SAFETY: a task that has been woken but not scheduled cannot end, so it is alive; and so is this thread's hub.
     unsafe {
         match Hub::current() {
-            Some(hub) if hub.id == task.as_ref().home_id => hub.ready.push(task),
+            Some(hub) if hub.id == task.as_ref().home_id() => hub.ready.push(task),
             _ => task.as_ref().schedule_remotely(),
         }
     }
@@ -119,6 +121,14 @@ pub(crate) unsafe fn wake(waker: Waker, outcome: Outcome) -> bool {
             }
             None => false,
         }
+    }
+}
+
+/// A number for a task that is made on any thread.
+pub(crate) fn id_for_task() -> NonZeroU64 {
+    match Hub::current() {
+        Some(hub) => hub.next_id(),
+        None => single_id(),
     }
 }
 

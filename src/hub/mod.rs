@@ -57,8 +57,8 @@ use crate::timer::{TimerId, Timers};
 
 pub(crate) use cancel::{kill, unset_limit};
 pub(crate) use current::{
-    count_call, current_id, forget, free_task, here, is_unwinding, meet_interruption, schedule,
-    try_here, wake,
+    count_call, current_id, forget, free_task, here, id_for_task, is_unwinding, meet_interruption,
+    schedule, try_here, wake,
 };
 pub(crate) use deadlock::{Deadlock, Harmless};
 pub(crate) use remote::Remote;
@@ -141,6 +141,7 @@ impl Hub {
         let mut workers = Workers::new(Hub::work);
         let (stack_size, complaint) = default_stack_size();
         let default_class = workers.class_of(stack_size)?;
+        debug_assert_eq!(default_class, Class::FIRST);
         let ids = Cell::new((0, 0));
         let root = new_root(&remote, next_id(&ids), default_class);
         let hub = Hub {

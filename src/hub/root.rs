@@ -12,6 +12,9 @@ use super::Remote;
 use crate::stack::Class;
 use crate::task::{Home, Origin, Task, TaskRef, Vtable};
 
+/// The first id that has not been handed out.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
 /// The task that stands for the code on the OS thread's own stack.
 pub(super) fn new_root(remote: &Arc<Remote>, id: NonZeroU64, class: Class) -> TaskRef {
     unsafe fn run(_: NonNull<Task>) {
@@ -40,13 +43,18 @@ pub(super) fn new_root(remote: &Arc<Remote>, id: NonZeroU64, class: Class) -> Ta
 pub(super) fn next_id(ids: &Cell<(u64, u64)>) -> NonZeroU64 {
     /// Ids are handed to hubs in blocks, so that a spawn needs no atomic operation.
     const BLOCK: u64 = 4096;
-    static NEXT_BLOCK: AtomicU64 = AtomicU64::new(1);
 
     let (mut next, mut end) = ids.get();
     if next == end {
-        next = NEXT_BLOCK.fetch_add(BLOCK, Ordering::Relaxed);
+        next = NEXT_ID.fetch_add(BLOCK, Ordering::Relaxed);
         end = next + BLOCK;
     }
     ids.set((next + 1, end));
     NonZeroU64::new(next).expect("ids begin at 1")
+}
+
+/// An id for a task that is made on a thread without a hub.
+pub(super) fn single_id() -> NonZeroU64 {
+    let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+    NonZeroU64::new(id).expect("ids begin at 1")
 }

@@ -60,6 +60,9 @@ const MAX_SLAB_BYTES: usize = 512 * 1024 * 1024;
 pub(crate) struct Class(u16);
 
 impl Class {
+    /// The class that a pool is first asked for. Every hub's is the default one, so that tasks without a home can have it.
+    pub(crate) const FIRST: Class = Class(0);
+
     /// Classes of a pool are numbered from 0 in the order of their creation.
     pub(crate) fn index(self) -> usize {
         usize::from(self.0)

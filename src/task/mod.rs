@@ -25,8 +25,23 @@
 //!
 //! # Which thread may touch what
 //!
-//! `word`, `token`, `references` and the fields that never change are shared. Everything in a `Cell` belongs to the thread of
-//! the task's hub.
+//! `word`, `token`, `references`, `home_id` and the fields that never change are shared. Everything in a `Cell` belongs to the
+//! thread of the task's hub; before there is one, to whoever claims the task.
+//!
+//! # Tasks without a home
+//!
+//! A task of a `Send` closure may be made before it is known who will run it. Then `home_id` says who does:
+//!
+//! | `home_id`         | meaning                                                      | set by, once                          |
+//! |-------------------|--------------------------------------------------------------|---------------------------------------|
+//! | `UNCLAIMED`       | it is queued for the hub or the thread that will run it      | its creator                           |
+//! | a hub's number    | it belongs to that hub, as if it had been spawned there      | its creator, or that hub (`adopt_by`) |
+//! | `ON_OS_THREAD`    | a thread of the blocking pool runs it, or has run it         | that thread (`claim`)                 |
+//! | `WITHDRAWN`       | it was killed before anybody claimed it; it never runs       | the killer (`claim`)                  |
+//!
+//! The three claims are made by one compare-and-swap from `UNCLAIMED`, so that exactly one succeeds; the closure belongs
+//! to whoever made it. Those who queue for a task's end must do so where other threads may, until they see their own
+//! hub's number.
 #![allow(unsafe_code)]
 
 mod limit;
@@ -59,6 +74,11 @@ const PARKED: u64 = 2;
 const NOTIFIED: u64 = 3;
 const TIMED_OUT: u64 = 4;
 const CANCELLED: u64 = 5;
+
+/// Values of `Task::home_id` that are no hub's number; see the table above.
+const UNCLAIMED: u64 = 0;
+const ON_OS_THREAD: u64 = u64::MAX;
+const WITHDRAWN: u64 = u64::MAX - 1;
 
 /// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,10 +173,12 @@ pub(crate) struct Task {
     word: AtomicU64,
     /// Set by `unpark`, consumed by `park`.
     token: AtomicBool,
-    /// The hub that the task belongs to. Alive for as long as the task has not ended; see `Waker::wake`.
-    home: NonNull<dyn Home>,
-    /// The hub's number, by which a thread recognises tasks of its own hub. Numbers are never reused, addresses are.
-    pub(crate) home_id: u64,
+    /// The hub that the task belongs to. Alive for as long as the task has not ended; see `Waker::wake`. Written once, before
+    /// `home_id` says that there is a hub, and read only after that.
+    home: Cell<NonNull<dyn Home>>,
+    /// The hub's number, by which a thread recognises tasks of its own hub; numbers are never reused, addresses are. Or who
+    /// else runs the task, see above.
+    home_id: AtomicU64,
     pub(crate) id: NonZeroU64,
     pub(crate) name: Option<Box<str>>,
     /// Where it was spawned.
@@ -219,8 +241,8 @@ impl Task {
             references: AtomicUsize::new(2),
             word: AtomicU64::new(RUNNING),
             token: AtomicBool::new(false),
-            home,
-            home_id,
+            home: Cell::new(home),
+            home_id: AtomicU64::new(home_id),
             id: origin.id,
             name: origin.name,
             site: origin.site,
@@ -242,6 +264,65 @@ impl Task {
         }
     }
 
+    /// A header without a home, which counts two references: that of whoever will run it, and the creator's.
+    pub(crate) fn without_home(vtable: &'static Vtable, origin: Origin) -> Task {
+        struct Nowhere;
+
+        impl Home for Nowhere {
+            fn schedule_remotely(&self, _: NonNull<Task>) {
+                unreachable!("a task waits only after a hub has adopted it");
+            }
+        }
+
+        let nowhere: &dyn Home = &Nowhere;
+        Task::new(vtable, NonNull::from(nowhere), UNCLAIMED, origin)
+    }
+
+    /// The number of the task's hub, or one of the constants beside the table above.
+    #[inline(always)]
+    pub(crate) fn home_id(&self) -> u64 {
+        self.home_id.load(Ordering::Acquire)
+    }
+
+    /// Settles who runs, or withdraws, a task without a home. Returns whether this call did.
+    fn claim(&self, claimant: u64) -> bool {
+        self.home_id
+            .compare_exchange(UNCLAIMED, claimant, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// As `claim`, for the hub of the calling thread.
+    ///
+    /// # Safety
+    ///
+    /// The caller must hold the reference of whoever will run the task, of which there is one.
+    pub(crate) unsafe fn adopt_by(&self, home: NonNull<dyn Home>, home_id: u64) -> bool {
+        // Not raced: only the holder of that reference writes here, and others read after they have seen the claim.
+        self.home.set(home);
+        self.claim(home_id)
+    }
+
+    /// Runs a task without a home on the calling OS thread, which no hub will do then, unless it has been withdrawn.
+    pub(crate) fn run_on_os_thread(&self) {
+        if self.claim(ON_OS_THREAD) {
+            // SAFETY: claimed, and only one claim succeeds.
+            unsafe { self.run() };
+        }
+    }
+
+    /// Kills a task without a home that nobody has claimed: it never runs, and its closure is dropped here. Otherwise gives
+    /// the farewell back.
+    pub(crate) fn withdraw(&self, farewell: Option<Farewell>) -> Result<(), Option<Farewell>> {
+        if self.home_id() != UNCLAIMED || !self.claim(WITHDRAWN) {
+            return Err(farewell);
+        }
+        self.killed.set(true);
+        self.farewell.set(farewell.map(Box::new));
+        // SAFETY: claimed, and only one claim succeeds.
+        unsafe { self.run() };
+        Ok(())
+    }
+
     /// Closes the wait for the time of its start, if it was spawned with one.
     pub(crate) fn start(&self) {
         let word = self.word.load(Ordering::Acquire);
@@ -254,7 +335,7 @@ impl Task {
     ///
     /// # Safety
     ///
-    /// Only once, by the body of a worker of the task's hub.
+    /// Only once: by the body of a worker of the task's hub, or by who has claimed a task without a home.
     pub(crate) unsafe fn run(&self) {
         // SAFETY: the caller's contract is that of the table's function.
         unsafe { (self.vtable.run)(NonNull::from(self)) }
@@ -358,7 +439,7 @@ impl Task {
     /// The caller must have ended a wait of the task, and not have scheduled it yet.
     pub(crate) unsafe fn schedule_remotely(&self) {
         // SAFETY: a hub outlives its tasks, and this one cannot end before it has been scheduled by this very call.
-        unsafe { self.home.as_ref() }.schedule_remotely(NonNull::from(self));
+        unsafe { self.home.get().as_ref() }.schedule_remotely(NonNull::from(self));
     }
 }
 

@@ -129,6 +129,21 @@ where
     }
 }
 
+/// Makes a green thread that some hub is to adopt, or a job for the pool of OS threads (which `job` names in reports), and its
+/// handle; see [`packet::without_home`].
+pub(crate) fn without_home<F, T>(
+    f: F,
+    site: &'static Location<'static>,
+    job: Option<&'static &'static str>,
+) -> (TaskRef, JoinHandle<T>)
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let (task, packet) = packet::without_home(f, site, job);
+    (task, JoinHandle::new(packet))
+}
+
 /// The point in time `delay` from now. One beyond what the clock can tell becomes one in a hundred years.
 pub(crate) fn after(delay: Duration) -> Instant {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);

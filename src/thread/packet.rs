@@ -9,10 +9,18 @@
 //! | `FINISHED` | the green thread, by `fetch_or`         | the result is written, and the green thread is done with it     |
 //! | `DETACHED` | the handle when dropped, by `fetch_or`  | nobody will take the result                                     |
 //! | `AWAITED`  | a joiner, under the lock of `joiners`   | somebody may wait in `joiners`: whoever sets `FINISHED` looks   |
+//! | `DECIDED`  | of a job, who has its result, or killed | the one who set it, and nobody else, goes on to `FINISHED`      |
 //!
 //! Whoever sets the second of `FINISHED` and `DETACHED` drops the result: the green thread in its own context, or the handle
 //! in that of its owner. So a result that is not `Send` never leaves its thread, although the memory may be freed by
 //! another one that holds a `Thread`.
+//!
+//! # Packets without a home
+//!
+//! `without_home` makes a packet that no hub has yet, for `Send` closures and results: for `Hubs`, one of which adopts it, or as
+//! a job for the pool of OS threads, which never becomes a green thread. Its joiners stand in `joiners` unless they see that
+//! it has become a task of their own hub. A job that runs cannot be interrupted; whoever kills it decides its result
+//! instead, and what it returns in the end is dropped.
 #![allow(unsafe_code)]
 
 use std::alloc::Layout;
@@ -38,6 +46,7 @@ use super::{Killed, Thread};
 const FINISHED: u8 = 1;
 const DETACHED: u8 = 2;
 const AWAITED: u8 = 4;
+const DECIDED: u8 = 8;
 
 /// What a green thread is spawned with.
 pub(super) struct Spawn {
@@ -61,6 +70,8 @@ pub(super) struct Packet<T> {
     joiner: Cell<Option<Waker>>,
     /// Joiners on other threads, and further ones on the same hub.
     joiners: WaitQueue<()>,
+    /// For a job of the pool of OS threads: what those who join it wait for.
+    job: Option<&'static &'static str>,
     result: UnsafeCell<Option<super::Result<T>>>,
 }
 
@@ -119,10 +130,49 @@ where
     Ok(PacketRef { thread, packet })
 }
 
+/// Makes a packet for which it is not settled who will run it. Returns the reference of who will, and that of the handle.
+///
+/// The former must be run, or adopted by a hub, or withdrawn; merely dropped, it would leave its joiners waiting.
+pub(super) fn without_home<F, T>(
+    f: F,
+    site: &'static Location<'static>,
+    job: Option<&'static &'static str>,
+) -> (TaskRef, PacketRef<T>)
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let origin = Origin {
+        id: hub::id_for_task(),
+        name: None,
+        site,
+        class: Class::FIRST,
+        scope: ptr::null(),
+    };
+    let task = Task::without_home(const { &Spawned::<F, T>::VTABLE_WITHOUT_HOME }, origin);
+    // Not from a hub's blocks: they would pile up where such tasks end, and never come back to where they are made.
+    let spawned = Box::new(Spawned::new(task, job, f, |_, _| ()));
+    let packet = NonNull::from(Box::leak(spawned)).cast::<Packet<T>>();
+    // SAFETY: of the two references that a new task counts, one is for who will run it and one for the handle.
+    let (task, handle) = unsafe {
+        (
+            TaskRef::from_raw(packet.cast()),
+            TaskRef::from_raw(packet.cast()),
+        )
+    };
+    let thread = Thread::new(handle);
+    (task, PacketRef { thread, packet })
+}
+
 impl<F: FnOnce() -> T, T> Spawned<F, T> {
     const VTABLE: Vtable = Vtable {
         run: Self::run,
         free: Self::free,
+    };
+
+    const VTABLE_WITHOUT_HOME: Vtable = Vtable {
+        run: Self::run,
+        free: Self::free_boxed,
     };
 
     fn allocate(
@@ -141,20 +191,30 @@ impl<F: FnOnce() -> T, T> Spawned<F, T> {
         };
         let (home, home_id) = hub.home();
         let place = hub.allocate_task(Layout::new::<Self>()).cast::<Self>();
-        let spawned = Spawned::<F, T> {
+        let task = Task::new(const { &Self::VTABLE }, home, home_id, origin);
+        // SAFETY: the place was just allocated for it.
+        unsafe { place.write(Self::new(task, None, f, on_end)) };
+        place.cast()
+    }
+
+    fn new(
+        task: Task,
+        job: Option<&'static &'static str>,
+        f: F,
+        on_end: fn(&Task, bool),
+    ) -> Spawned<F, T> {
+        Spawned {
             packet: Packet {
-                task: Task::new(const { &Self::VTABLE }, home, home_id, origin),
+                task,
                 state: AtomicU8::new(0),
                 joiner: Cell::new(None),
                 joiners: WaitQueue::shared(()),
+                job,
                 result: UnsafeCell::new(None),
             },
             closure: UnsafeCell::new(ManuallyDrop::new(f)),
             on_end,
-        };
-        // SAFETY: the place was just allocated for it.
-        unsafe { place.write(spawned) };
-        place.cast()
+        }
     }
 
     /// # Safety
@@ -199,14 +259,20 @@ impl<F: FnOnce() -> T, T> Spawned<F, T> {
 
     unsafe fn free(task: NonNull<Task>) {
         let this = task.cast::<Self>();
-        // SAFETY: the allocation is still there. What a kill that came too late has left behind is the program's, too.
-        let farewell = unsafe { task.as_ref() }.farewell.take();
-        contain(|| drop(farewell));
+        // SAFETY: the allocation is still there.
+        drop_farewell(unsafe { task.as_ref() });
         // SAFETY: `allocate` made it, and this was the last reference. The closure is gone, `ManuallyDrop` says so.
         unsafe {
             this.drop_in_place();
             hub::free_task(this.cast(), Layout::new::<Self>());
         }
+    }
+
+    unsafe fn free_boxed(task: NonNull<Task>) {
+        // SAFETY: the allocation is still there.
+        drop_farewell(unsafe { task.as_ref() });
+        // SAFETY: `without_home` made the box, and this was the last reference. The closure is gone, as above.
+        drop(unsafe { Box::from_raw(task.cast::<Self>().as_ptr()) });
     }
 }
 
@@ -217,7 +283,12 @@ impl<T> Packet<T> {
 
     /// Stores the result and wakes the joiners.
     fn finish(&self, result: super::Result<T>) {
-        // SAFETY: nobody else touches the result before `FINISHED` is set.
+        if self.job.is_some() && self.state.fetch_or(DECIDED, Ordering::AcqRel) & DECIDED != 0 {
+            // It was killed meanwhile, and its joiners know.
+            self.drop_contained(result);
+            return;
+        }
+        // SAFETY: nobody else touches the result before `FINISHED` is set: the green thread alone does, or who has set `DECIDED`.
         unsafe { *self.result.get() = Some(result) };
         let before = self.state.fetch_or(FINISHED, Ordering::AcqRel);
         if let Some(joiner) = self.joiner.take() {
@@ -236,6 +307,10 @@ impl<T> Packet<T> {
     fn drop_result(&self) {
         // SAFETY: both bits are set, and the one who set the second, this caller, owns the result.
         let result = unsafe { (*self.result.get()).take() };
+        self.drop_contained(result);
+    }
+
+    fn drop_contained<U>(&self, result: U) {
         if !contain(|| drop(result)) {
             contain(|| log::error!("dropping the result of {} panicked", self.task));
         }
@@ -258,7 +333,8 @@ impl<T> Packet<T> {
         if self.state.fetch_or(AWAITED, Ordering::AcqRel) & FINISHED != 0 {
             return Ok(());
         }
-        joiners.wait(Reason::Join(self.task.id), deadline)
+        let reason = self.job.map_or(Reason::Join(self.task.id), Reason::Job);
+        joiners.wait(reason, deadline)
     }
 }
 
@@ -282,7 +358,7 @@ impl<T> PacketRef<T> {
         let packet = self.packet();
         let task = &packet.task;
         while !packet.is_finished() {
-            if hub::current_id() != Some(task.home_id) || packet.joiner.get().is_some() {
+            if hub::current_id() != Some(task.home_id()) || packet.joiner.get().is_some() {
                 packet.wait_in_queue(deadline)?;
                 continue;
             }
@@ -301,8 +377,15 @@ impl<T> PacketRef<T> {
         require_unwinding("a kill");
         if self.is_finished() {
             contain(|| drop(farewell));
-        } else {
-            hub::kill(&self.thread.task, farewell);
+            return;
+        }
+        let packet = self.packet();
+        match packet.task.withdraw(farewell) {
+            Ok(()) => {}
+            Err(farewell) if packet.job.is_some() => {
+                packet.finish(Err(Box::new(Killed::new(farewell))));
+            }
+            Err(farewell) => hub::kill(&self.thread.task, farewell),
         }
     }
 
@@ -319,7 +402,7 @@ impl<T> PacketRef<T> {
     /// Whether it is the calling green thread.
     fn is_own(&self) -> bool {
         let task = &self.packet().task;
-        hub::current_id() == Some(task.home_id) && ptr::eq(hub::here().running(), task)
+        hub::current_id() == Some(task.home_id()) && ptr::eq(hub::here().running(), task)
     }
 
     /// Takes the result of a green thread that has finished.
@@ -353,6 +436,12 @@ fn killed(payload: &(dyn Any + Send), farewell: Option<Farewell>) -> Option<Kill
     payload
         .is::<Expired>()
         .then(|| Killed::new(Some(Box::new(Elapsed))))
+}
+
+/// Drops what a kill that came too late has left behind, which is the program's, too.
+fn drop_farewell(task: &Task) {
+    let farewell = task.farewell.take();
+    contain(|| drop(farewell));
 }
 
 #[cold]
