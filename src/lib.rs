@@ -52,6 +52,7 @@
 //! | `thread::scope`                      |                             | [`thread::scope`]                          |
 //! | `thread::current`                    | `gevent.getcurrent`         | [`thread::current`]                        |
 //! | `thread::park`, `unpark`             | `hub.switch`                | [`thread::park`], [`thread::Thread::unpark`] |
+//! |                                      | `threadpool.ThreadPool`     | [`blocking`]                               |
 //! | `net::TcpStream`, `net::TcpListener` | `gevent.socket`             | [`net::TcpStream`], [`net::TcpListener`]   |
 //! | `net::ToSocketAddrs`                 | `gevent.socket.getaddrinfo` | [`net::ToSocketAddrs`]                     |
 //! |                                      | `gevent.socket.wait_read`   | [`io::wait_readable`], [`io::wait_writable`] |
@@ -83,7 +84,6 @@
 
 mod atomic;
 mod biased_lock;
-mod blocking;
 mod coroutine;
 mod hub;
 mod membarrier;
@@ -96,6 +96,7 @@ mod timer;
 mod unwind;
 mod wait_queue;
 
+pub mod blocking;
 pub mod event;
 pub mod io;
 pub mod net;

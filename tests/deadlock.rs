@@ -9,6 +9,7 @@ use std::panic::catch_unwind;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use greenhub::blocking;
 use greenhub::net::{TcpListener, ToSocketAddrs};
 use greenhub::thread::{self, Builder, JoinHandle};
 
@@ -28,6 +29,9 @@ fn main() {
             ("a_timer_is_pending", a_timer_is_pending),
             ("a_socket_is_waited_for", a_socket_is_waited_for),
             ("after_a_lookup", after_a_lookup),
+            ("after_a_job", after_a_job),
+            ("a_job_is_joined", a_job_is_joined),
+            ("a_job_wakes_late", a_job_wakes_late),
             ("other_hub_is_stuck_last", || two_hubs(LONG)),
             ("other_hub_is_stuck_first", || two_hubs(Duration::ZERO)),
             ("another_hub_wakes_late", another_hub_wakes_late),
@@ -64,7 +68,12 @@ fn main() {
                 is_silent("a_socket_is_waited_for")
             }),
             ("the_blocking_pool_hides_no_deadlock", || {
-                reports("after_a_lookup", &["is parked"])
+                reports("after_a_lookup", &["is parked"]);
+                reports("after_a_job", &["is parked"]);
+            }),
+            ("no_report_while_a_blocking_job_runs", || {
+                is_silent("a_job_is_joined");
+                is_silent("a_job_wakes_late");
             }),
             ("hubs_that_wait_for_each_other_are_reported", || {
                 reports("other_hub_is_stuck_first", &["'our hub'"]);
@@ -235,6 +244,29 @@ fn after_a_lookup() {
     assert!(("localhost", 1).to_socket_addrs().unwrap().next().is_some());
     greenhub::spawn(thread::park);
     thread::park();
+}
+
+fn after_a_job() {
+    assert_eq!(blocking::run(|| 5), 5);
+    greenhub::spawn(thread::park);
+    thread::park();
+}
+
+fn a_job_is_joined() {
+    blocking::spawn(|| std::thread::sleep(LONG)).join().unwrap();
+    blocking::run(|| std::thread::sleep(LONG));
+}
+
+fn a_job_wakes_late() {
+    // The second time by a thread that had been idle.
+    for _ in 0..2 {
+        let root = thread::current();
+        blocking::spawn(move || {
+            std::thread::sleep(LONG);
+            root.unpark();
+        });
+        thread::park();
+    }
 }
 
 /// Two hubs that can only wake each other; the one on the other thread gets stuck after `delay`.

@@ -74,7 +74,7 @@ impl ToSocketAddrs for (&str, u16) {
             return Ok(vec![SocketAddr::new(address, port)].into_iter());
         }
         let host = host.to_owned();
-        blocking::run(&"the look-up of a host name", move || {
+        blocking::run_named(&"the look-up of a host name", move || {
             std::net::ToSocketAddrs::to_socket_addrs(&(host.as_str(), port))
         })?
     }
