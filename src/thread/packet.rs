@@ -231,28 +231,19 @@ impl<F: FnOnce() -> T, T> Spawned<F, T> {
         // SAFETY: tasks are run once.
         let f = unsafe { Self::take_closure(task) };
         let task = &this.packet.task;
-        let result = if task.killed.get() {
-            catch_unwind(AssertUnwindSafe(|| drop(f))).and(Err(Box::new(Kill) as _))
+        // A large result is moved as seldom as can be: each move is a copy on this stack in builds that are not optimised.
+        let mut result = if task.killed.get() {
+            Err(drop_unstarted(f))
         } else {
             catch_unwind(AssertUnwindSafe(f))
         };
-        let farewell = task.farewell.take().map(|farewell| *farewell);
-        let (result, panicked) = match result {
-            Ok(value) => {
-                contain(|| drop(farewell));
-                (Ok(value), false)
+        let panicked = match &mut result {
+            Ok(_) => {
+                drop_farewell(task);
+                false
             }
-            Err(payload) => match killed(&*payload, farewell) {
-                Some(killed) => (Err(Box::new(killed) as _), false),
-                None => (Err(payload), true),
-            },
+            Err(payload) => settle_error(task, payload),
         };
-        if let Err(payload) = &result
-            && panicked
-        {
-            // The logger is the program's: what it does must not keep the joiners from the result.
-            contain(|| log_panic(task, &**payload));
-        }
         this.packet.finish(result);
         (this.on_end)(task, panicked);
     }
@@ -426,16 +417,30 @@ impl<T> Drop for PacketRef<T> {
     }
 }
 
-/// What the joiners get of a green thread that unwound with `payload`, if that was no panic.
-fn killed(payload: &(dyn Any + Send), farewell: Option<Farewell>) -> Option<Killed> {
-    if payload.is::<Kill>() {
-        return Some(Killed::new(farewell));
+/// Drops the closure of a green thread that was killed before it started.
+fn drop_unstarted<F>(closure: F) -> Box<dyn Any + Send> {
+    match catch_unwind(AssertUnwindSafe(|| drop(closure))) {
+        Ok(()) => Box::new(Kill),
+        Err(payload) => payload,
     }
-    contain(|| drop(farewell));
-    // Nobody caught what a `Timeout` sent.
-    payload
-        .is::<Expired>()
-        .then(|| Killed::new(Some(Box::new(Elapsed))))
+}
+
+/// Makes what a task has unwound with into what its joiners get. Returns whether it was a panic, and logs that.
+fn settle_error(task: &Task, payload: &mut Box<dyn Any + Send>) -> bool {
+    if payload.is::<Kill>() {
+        let farewell = task.farewell.take().map(|farewell| *farewell);
+        *payload = Box::new(Killed::new(farewell));
+        return false;
+    }
+    drop_farewell(task);
+    if payload.is::<Expired>() {
+        // Nobody caught what a `Timeout` sent.
+        *payload = Box::new(Killed::new(Some(Box::new(Elapsed))));
+        return false;
+    }
+    // The logger is the program's: what it does must not keep the joiners from the result.
+    contain(|| log_panic(task, &**payload));
+    true
 }
 
 /// Drops what a kill that came too late has left behind, which is the program's, too.
