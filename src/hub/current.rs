@@ -75,6 +75,24 @@ pub(crate) fn meet_interruption() {
     }
 }
 
+/// A number by which locks know their owner: that of the running green thread, or one for all the code of an OS thread
+/// that is not in one. The hub itself has its own. Nobody else has the same at the time. Creates no hub.
+#[inline]
+pub(crate) fn context() -> u64 {
+    // Where a thread-local lives is known before the thread has a hub, and remains the same. The top bit keeps addresses
+    // apart from ids, the lowest, which is clear because of the alignment, keeps the hub apart from the root.
+    let thread = CURRENT.with(|current| ptr::from_ref(current).addr() as u64 | 1 << 63);
+    match Hub::current().map(|hub| hub.current.get()) {
+        // SAFETY: the running task cannot end while its code runs.
+        Some(Some(task)) => match unsafe { task.as_ref() } {
+            task if task.has_started() => task.id.get(),
+            _ => thread,
+        },
+        Some(None) => thread | 1,
+        None => thread,
+    }
+}
+
 /// Notes that a call did not have to wait; see `Hub::count_call`.
 #[inline]
 pub(crate) fn count_call() {

@@ -57,8 +57,8 @@ use crate::timer::{TimerId, Timers};
 
 pub(crate) use cancel::{kill, unset_limit};
 pub(crate) use current::{
-    count_call, current_id, forget, free_task, here, id_for_task, is_unwinding, meet_interruption,
-    schedule, try_here, wake,
+    context, count_call, current_id, forget, free_task, here, id_for_task, is_unwinding,
+    meet_interruption, schedule, try_here, wake,
 };
 pub(crate) use deadlock::{Deadlock, Harmless};
 pub(crate) use remote::Remote;
