@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use greenhub::blocking;
 use greenhub::net::{TcpListener, ToSocketAddrs};
+use greenhub::sync::{Barrier, Condvar, LazyLock, Mutex, ReentrantLock, RwLock, Semaphore};
 use greenhub::thread::{self, Builder, JoinHandle};
 
 /// Longer than a hub waits before it looks for a deadlock.
@@ -24,6 +25,7 @@ fn main() {
             ("a_cycle_of_joins", a_cycle_of_joins),
             ("a_scope_waits", a_scope_waits),
             ("caught", caught),
+            ("locks_are_held", locks_are_held),
             ("a_thread_wakes_late", a_thread_wakes_late),
             ("a_thread_ends", a_thread_ends),
             ("a_timer_is_pending", a_timer_is_pending),
@@ -49,6 +51,21 @@ fn main() {
                 reports(
                     "a_scope_waits",
                     &["waits for the green threads of its scope", "'inner'"],
+                );
+            }),
+            ("locks_are_reported_by_their_kind", || {
+                reports(
+                    "locks_are_held",
+                    &[
+                        "waits for a lock (sync::Mutex)",
+                        "waits for a lock to read (sync::RwLock)",
+                        "waits for a lock to write (sync::RwLock)",
+                        "waits for a notification (sync::Condvar)",
+                        "waits for the others at a barrier (sync::Barrier)",
+                        "waits for permits (sync::Semaphore)",
+                        "waits for a lock (sync::ReentrantLock)",
+                        "waits for an initialisation by another (sync::Once)",
+                    ],
                 );
             }),
             ("the_hub_goes_on_after_a_caught_report", || {
@@ -187,6 +204,33 @@ fn caught() {
         catch_unwind(thread::park).is_err(),
         "the second deadlock is found as well"
     );
+}
+
+fn locks_are_held() {
+    static MUTEX: Mutex<()> = Mutex::new(());
+    static LOCK: RwLock<()> = RwLock::new(());
+    static CONDVAR: Condvar = Condvar::new();
+    static BARRIER: Barrier = Barrier::new(10);
+    static SEMAPHORE: Semaphore = Semaphore::new(0);
+    static REENTRANT: ReentrantLock<()> = ReentrantLock::new(());
+    static LAZY: LazyLock<()> = LazyLock::new(thread::park);
+    let guards = (MUTEX.lock(), LOCK.write(), REENTRANT.lock());
+    greenhub::spawn(|| drop(LOCK.read()));
+    greenhub::spawn(|| drop(LOCK.write()));
+    greenhub::spawn(|| {
+        let mutex = Mutex::new(());
+        drop(CONDVAR.wait(mutex.lock().unwrap()));
+    });
+    greenhub::spawn(|| BARRIER.wait());
+    greenhub::spawn(|| SEMAPHORE.acquire().forget());
+    greenhub::spawn(|| drop(REENTRANT.lock()));
+    greenhub::spawn(|| LazyLock::force(&LAZY));
+    greenhub::spawn(|| LazyLock::force(&LAZY));
+    let report = catch_unwind(|| drop(MUTEX.lock())).unwrap_err();
+    // The root has left the line.
+    drop(guards);
+    drop(MUTEX.try_lock().unwrap());
+    std::panic::resume_unwind(report);
 }
 
 fn a_thread_wakes_late() {

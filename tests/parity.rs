@@ -31,8 +31,13 @@ mod with_std {
     }
 
     mod addrs;
+    mod barrier;
+    mod condvar;
     mod mpsc;
+    mod mutex;
+    mod once;
     mod pair;
+    mod rwlock;
     mod tcp_clone;
     mod tcp_connect;
     mod tcp_convert;
@@ -57,8 +62,13 @@ mod with_greenhub {
     }
 
     mod addrs;
+    mod barrier;
+    mod condvar;
     mod mpsc;
+    mod mutex;
+    mod once;
     mod pair;
+    mod rwlock;
     mod tcp_clone;
     mod tcp_connect;
     mod tcp_convert;
@@ -85,8 +95,13 @@ mod inside_a_green_thread {
     }
 
     mod addrs;
+    mod barrier;
+    mod condvar;
     mod mpsc;
+    mod mutex;
+    mod once;
     mod pair;
+    mod rwlock;
     mod tcp_clone;
     mod tcp_connect;
     mod tcp_convert;
