@@ -233,6 +233,8 @@ impl<F: FnOnce() -> T, T> Spawned<F, T> {
         let task = &this.packet.task;
         // A large result is moved as seldom as can be: each move is a copy on this stack in builds that are not optimised.
         let mut result = if task.killed.get() {
+            // What the closure holds is destroyed in peace, as it would be if the kill unwound it.
+            task.shields.set(1);
             Err(drop_unstarted(f))
         } else {
             catch_unwind(AssertUnwindSafe(f))
