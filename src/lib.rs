@@ -99,6 +99,7 @@ mod wait_queue;
 pub mod blocking;
 pub mod event;
 pub mod io;
+pub mod local;
 pub mod net;
 pub mod os;
 pub mod queue;

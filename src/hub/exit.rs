@@ -21,7 +21,7 @@ use std::cell::Cell;
 use std::ffi::c_void;
 use std::ptr::{self, NonNull};
 
-use super::{CURRENT, Hub, destructors};
+use super::{CURRENT, Hub, clear_locals, destroy_locals, destructors};
 use crate::task::{Reason, TaskRef};
 use crate::unwind::contain;
 
@@ -78,6 +78,9 @@ impl Hub {
 
     /// Unwinds all green threads. Returns whether all have ended.
     fn unwind_all(&self) -> bool {
+        if !self.may_unwind() {
+            return false;
+        }
         self.current.set(None);
         let mut killed = 0;
         let ended = loop {
@@ -101,6 +104,14 @@ impl Hub {
             }
         };
         self.current.set(Some(self.root.as_ptr()));
+        ended
+    }
+
+    /// Destroys the locals of the root. Returns whether no green thread is left that their destructors have spawned.
+    fn end_root(&self) -> bool {
+        destroy_locals(&self.root);
+        let ended = self.unwind_all();
+        clear_locals(&self.root);
         ended
     }
 
@@ -155,7 +166,7 @@ pub(super) unsafe extern "C" fn end(hub: *mut c_void) {
         CURRENT.set(ptr::null());
         return;
     }
-    if !this.may_unwind() || !this.unwind_all() {
+    if !this.unwind_all() || !this.end_root() {
         // Their memory stays, and so does the hub, to which they belong.
         CURRENT.set(ptr::null());
         return;

@@ -15,8 +15,9 @@
 //!
 //! `run` resumes tasks, for as long as `batch` allows; `poll` looks at events, messages and timers in between, and waits.
 //! `current` finds the hub of a thread, `remote` is what other threads see of it. `root` makes the root task, `cancel` and
-//! `exit` unwind tasks, `deadlock` decides that nothing can happen any more, `overflow` reports a stack that is too
-//! small. `workers` and `blocks` keep stacks and memory for reuse, `sinks` knows where events go.
+//! `exit` unwind tasks, `locals` destroys the variables that they leave, `deadlock` decides that nothing can happen any
+//! more, `overflow` reports a stack that is too small. `workers` and `blocks` keep stacks and memory for reuse, `sinks`
+//! knows where events go.
 //!
 //! # Why a hub cannot be re-entered
 //!
@@ -32,6 +33,7 @@ mod current;
 mod deadlock;
 mod destructors;
 mod exit;
+mod locals;
 mod overflow;
 mod poll;
 mod remote;
@@ -61,6 +63,7 @@ pub(crate) use current::{
     meet_interruption, schedule, try_here, wake,
 };
 pub(crate) use deadlock::{Deadlock, Harmless};
+pub(crate) use locals::{clear_locals, destroy_locals};
 pub(crate) use remote::Remote;
 pub(crate) use sinks::Sink;
 
@@ -187,11 +190,17 @@ impl Hub {
     /// Panics when the hub itself runs: what it calls must not block.
     #[inline(always)]
     pub(crate) fn running(&self) -> &Task {
-        match self.current.get() {
-            // SAFETY: the running task cannot end while its code runs.
-            Some(task) => unsafe { &*task.as_ptr() },
+        match self.try_running() {
+            Some(task) => task,
             None => blocked_the_hub(),
         }
+    }
+
+    /// As `running`, for what may also be called by the hub itself.
+    #[inline(always)]
+    pub(crate) fn try_running(&self) -> Option<&Task> {
+        // SAFETY: the running task cannot end while its code runs.
+        self.current.get().map(|task| unsafe { &*task.as_ptr() })
     }
 
     pub(crate) fn default_class(&self) -> Class {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Remote;
 use crate::stack::Class;
-use crate::task::{Home, Origin, Task, TaskRef, Vtable};
+use crate::task::{Home, Locals, Origin, Task, TaskRef, Vtable};
 
 /// The first id that has not been handed out.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -33,6 +33,7 @@ pub(super) fn new_root(remote: &Arc<Remote>, id: NonZeroU64, class: Class) -> Ta
         site: Location::caller(),
         class,
         scope: ptr::null(),
+        locals: Locals::new(),
     };
     let task = Box::new(Task::new(&ROOT, NonNull::from(home), remote.id, origin));
     // SAFETY: one of the two references that a task begins with. The other one is never given up while the hub exists: it

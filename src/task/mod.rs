@@ -25,8 +25,8 @@
 //!
 //! # Which thread may touch what
 //!
-//! `word`, `token`, `references`, `home_id` and the fields that never change are shared. Everything in a `Cell` belongs to the
-//! thread of the task's hub; before there is one, to whoever claims the task.
+//! `word`, `token`, `references`, `home_id` and the fields that never change are shared. Everything in a `Cell`, and the locals,
+//! belong to the thread of the task's hub; before there is one, to whoever claims the task.
 //!
 //! # Tasks without a home
 //!
@@ -45,6 +45,7 @@
 #![allow(unsafe_code)]
 
 mod limit;
+mod locals;
 mod ready_queue;
 mod task_list;
 
@@ -63,6 +64,7 @@ use crate::stack::Class;
 use crate::timer::TimerId;
 
 pub(crate) use limit::Limit;
+pub(crate) use locals::{Destroyed, Locals, Value};
 pub(crate) use ready_queue::ReadyQueue;
 pub(crate) use task_list::TaskList;
 
@@ -204,6 +206,8 @@ pub(crate) struct Task {
     pub(crate) shields: Cell<u32>,
     /// The innermost of the time limits that it is subject to.
     pub(crate) limit: Cell<Option<NonNull<Limit>>>,
+    /// Its green-thread locals.
+    pub(crate) locals: Locals,
     /// It was unwinding when it last suspended.
     pub(crate) unwinding: Cell<bool>,
     /// A stack was set aside for its start.
@@ -213,10 +217,10 @@ pub(crate) struct Task {
     younger: Cell<Option<NonNull<Task>>>,
 }
 
-// SAFETY: the fields in cells are touched by the hub's thread only, as the module's documentation demands; the rest is
+// SAFETY: the fields in cells and the locals are touched by the hub's thread only, as the module's documentation demands; the rest is
 // immutable or atomic. `home` is `Sync`; `scope` is compared, never followed.
 unsafe impl Sync for Task {}
-// SAFETY: as above; a task may be freed by any thread, and what it then holds (a name) is `Send`.
+// SAFETY: as above; a task may be freed by any thread, and what it then holds (a name) is `Send`. Its locals are gone by then.
 unsafe impl Send for Task {}
 
 /// What `Task::new` needs to know.
@@ -226,6 +230,7 @@ pub(crate) struct Origin {
     pub(crate) site: &'static Location<'static>,
     pub(crate) class: Class,
     pub(crate) scope: *const (),
+    pub(crate) locals: Locals,
 }
 
 impl Task {
@@ -257,6 +262,7 @@ impl Task {
             farewell: Cell::new(None),
             shields: Cell::new(0),
             limit: Cell::new(None),
+            locals: origin.locals,
             unwinding: Cell::new(false),
             has_reservation: Cell::new(false),
             older: Cell::new(None),

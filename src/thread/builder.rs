@@ -31,6 +31,7 @@ use super::scope::{Scope, ScopedJoinHandle};
 pub struct Builder {
     name: Option<String>,
     stack_size: Option<usize>,
+    inherit_locals: bool,
 }
 
 impl Builder {
@@ -81,6 +82,31 @@ impl Builder {
     /// ```
     pub fn stack_size(mut self, size: usize) -> Builder {
         self.stack_size = Some(size);
+        self
+    }
+
+    /// Whether the green thread begins with copies of those [locals](crate::local) of its spawner that are declared as
+    /// `inherited`. It does not by default.
+    ///
+    /// The copies are made by `spawn`, in the spawner, with `Clone`. What the spawner has not used is not copied.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    ///
+    /// greenhub::green_local! {
+    ///     inherited static REQUEST: Cell<u64> = const { Cell::new(0) };
+    /// }
+    ///
+    /// REQUEST.set(7);
+    /// let builder = greenhub::thread::Builder::new().inherit_locals(true);
+    /// assert_eq!(builder.spawn(|| REQUEST.get())?.join().unwrap(), 7);
+    /// assert_eq!(greenhub::spawn(|| REQUEST.get()).join().unwrap(), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn inherit_locals(mut self, inherit: bool) -> Builder {
+        self.inherit_locals = inherit;
         self
     }
 
@@ -175,6 +201,7 @@ impl Builder {
             reserve: true,
             at: None,
             scope,
+            inherit_locals: self.inherit_locals,
             site,
         }
     }

@@ -54,6 +54,7 @@ impl Spawn {
             reserve: false,
             at: None,
             scope,
+            inherit_locals: false,
             site,
         }
     }

@@ -34,9 +34,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Instant;
 
 use crate::hub::{self, Hub};
+use crate::local;
 use crate::park::{self, Expired, Kill, TimedOut};
 use crate::stack::Class;
-use crate::task::{Farewell, Origin, Outcome, Reason, Task, TaskRef, Vtable, Waker};
+use crate::task::{Farewell, Locals, Origin, Outcome, Reason, Task, TaskRef, Vtable, Waker};
 use crate::timeout::Elapsed;
 use crate::unwind::{contain, require_unwinding};
 use crate::wait_queue::WaitQueue;
@@ -57,6 +58,8 @@ pub(super) struct Spawn {
     /// Start then instead of at the next turn.
     pub(super) at: Option<Instant>,
     pub(super) scope: *const (),
+    /// Begin with copies of the locals of the spawner that are declared as `inherited`.
+    pub(super) inherit_locals: bool,
     pub(super) site: &'static Location<'static>,
 }
 
@@ -148,6 +151,8 @@ where
         site,
         class: Class::FIRST,
         scope: ptr::null(),
+        // Whoever runs it may be on another OS thread, which values cannot be taken to.
+        locals: Locals::new(),
     };
     let task = Task::without_home(const { &Spawned::<F, T>::VTABLE_WITHOUT_HOME }, origin);
     // Not from a hub's blocks: they would pile up where such tasks end, and never come back to where they are made.
@@ -188,6 +193,7 @@ impl<F: FnOnce() -> T, T> Spawned<F, T> {
             site: options.site,
             class,
             scope: options.scope,
+            locals: local::for_child(options.inherit_locals),
         };
         let (home, home_id) = hub.home();
         let place = hub.allocate_task(Layout::new::<Self>()).cast::<Self>();
@@ -246,7 +252,9 @@ impl<F: FnOnce() -> T, T> Spawned<F, T> {
             }
             Err(payload) => settle_error(task, payload),
         };
+        hub::destroy_locals(task);
         this.packet.finish(result);
+        hub::clear_locals(task);
         (this.on_end)(task, panicked);
     }
 
