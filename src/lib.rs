@@ -85,6 +85,7 @@
 mod atomic;
 mod biased_lock;
 mod coroutine;
+mod handover;
 mod hub;
 mod membarrier;
 mod park;
@@ -98,6 +99,7 @@ mod wait_queue;
 
 pub mod blocking;
 pub mod event;
+pub mod generator;
 pub mod io;
 pub mod local;
 pub mod net;

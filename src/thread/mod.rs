@@ -43,11 +43,11 @@ pub use self::outcome::{Killed, Outcome};
 pub use self::scope::{Scope, ScopedJoinHandle, scope};
 pub use std::thread::{AccessError, LocalKey, Result, available_parallelism};
 
-use packet::Spawn;
+pub(crate) use packet::Spawn;
 
 impl Spawn {
     /// For a green thread that gets its stack when it first runs.
-    fn lazily(scope: *const (), site: &'static Location<'static>) -> Spawn {
+    pub(crate) fn lazily(scope: *const (), site: &'static Location<'static>) -> Spawn {
         Spawn {
             name: None,
             stack_size: None,
@@ -118,7 +118,7 @@ where
 }
 
 #[allow(unsafe_code)]
-fn spawn_with<F, T>(f: F, options: Spawn) -> JoinHandle<T>
+pub(crate) fn spawn_with<F, T>(f: F, options: Spawn) -> JoinHandle<T>
 where
     F: FnOnce() -> T + 'static,
     T: 'static,
@@ -342,6 +342,17 @@ pub struct Thread {
 impl Thread {
     fn new(task: TaskRef) -> Thread {
         Thread { task }
+    }
+
+    /// Whether it belongs to the calling OS thread, and its hub has not ended.
+    pub(crate) fn is_at_home(&self) -> bool {
+        hub::current_id() == Some(self.task.home_id())
+    }
+
+    /// Whether it is the one that calls this.
+    pub(crate) fn is_current(&self) -> bool {
+        let is_running = |task: &_| ptr::eq(task, &*self.task);
+        self.is_at_home() && hub::here().try_running().is_some_and(is_running)
     }
 
     /// Makes the thread's token available; if it waits in [`park`], it goes on. Callable from any OS thread.

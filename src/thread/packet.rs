@@ -50,7 +50,7 @@ const AWAITED: u8 = 4;
 const DECIDED: u8 = 8;
 
 /// What a green thread is spawned with.
-pub(super) struct Spawn {
+pub(crate) struct Spawn {
     pub(super) name: Option<Box<str>>,
     pub(super) stack_size: Option<usize>,
     /// Fail now rather than wait later if there is no memory for the stack.

@@ -141,7 +141,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
             .unwrap_or_else(|error| panic!("{error}"))
     }
 
-    pub(super) fn adopt<F, T>(
+    pub(crate) fn adopt<F, T>(
         &'scope self,
         f: F,
         options: Spawn,
@@ -195,7 +195,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     }
 
     /// What the tasks of this scope have in `Task::scope`.
-    pub(super) fn address(&self) -> *const () {
+    pub(crate) fn address(&self) -> *const () {
         ptr::from_ref(&self.state).cast()
     }
 
