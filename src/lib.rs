@@ -100,6 +100,7 @@ mod wait_queue;
 pub mod blocking;
 pub mod event;
 pub mod generator;
+pub mod greenlet;
 pub mod io;
 pub mod local;
 pub mod net;
