@@ -8,12 +8,13 @@
 //! So there is no window to close, and no callback after the switch.
 #![allow(unsafe_code)]
 
+use std::any::Any;
 use std::num::NonZeroU64;
 use std::panic::resume_unwind;
 use std::time::Instant;
 
 use crate::hub::{self, Deadlock};
-use crate::task::{Outcome, Reason, Task, TaskRef, Waker};
+use crate::task::{Interruption, Limit, Outcome, Reason, Task, Waker};
 use crate::unwind::require_unwinding;
 
 /// The wait ended because its deadline had passed.
@@ -21,10 +22,22 @@ use crate::unwind::require_unwinding;
 pub(crate) struct TimedOut;
 
 /// What a task unwinds with when it is killed.
-pub(crate) struct Kill;
+pub(crate) struct Kill(#[expect(dead_code, reason = "it is there to be dropped")] Raised);
 
 /// What a task unwinds with when the time limit of this number has passed.
-pub(crate) struct Expired(pub(crate) NonZeroU64);
+pub(crate) struct Expired(
+    pub(crate) NonZeroU64,
+    #[expect(dead_code, reason = "it is there to be dropped")] Raised,
+);
+
+/// The part of a payload that tells, by being dropped, that the unwinding of the task with this number has been caught.
+struct Raised(NonZeroU64);
+
+impl Drop for Raised {
+    fn drop(&mut self) {
+        hub::note_caught(self.0);
+    }
+}
 
 /// Suspends the running task until its wait is ended by the waker, by the deadline, or by an interruption: a kill, or a
 /// time limit around the call.
@@ -51,7 +64,7 @@ pub(crate) fn park(
         }
         Ok(Outcome::Cancelled) => {
             retract();
-            unwind(task)
+            unwind(&hub, task)
         }
         Err(deadlock) => {
             retract();
@@ -81,11 +94,11 @@ pub(crate) fn unwind_if_interrupted() {
     meet_interruption(&hub, hub.running());
 }
 
-/// Whether the running task was killed or has exceeded a time limit, and is not shielded from that.
+/// Whether the running task was killed or has exceeded a time limit, and may be unwound.
 pub(crate) fn is_interrupted() -> bool {
     let hub = hub::here();
     let task = hub.running();
-    task.interrupted.get() && task.shields.get() == 0
+    task.interrupted.get() && task.interruption().is_some() && !hub.is_unwinding(task)
 }
 
 /// As `unwind_if_interrupted`, for `task`, the running one.
@@ -98,38 +111,62 @@ fn meet_interruption(hub: &hub::Hub, task: &Task) {
 
 #[cold]
 fn unwind_unless_barred(hub: &hub::Hub, task: &Task) {
-    if task.shields.get() == 0 && !hub.is_unwinding(task) {
-        unwind(task);
+    if task.interruption().is_some() && !hub.is_unwinding(task) {
+        unwind(hub, task);
     }
 }
 
 #[cold]
-fn unwind(task: &Task) -> ! {
+fn unwind(hub: &hub::Hub, task: &Task) -> ! {
     require_unwinding("a kill");
+    if task.was_raised.replace(true) {
+        // Somebody has caught it, and may go on to do so in a loop that never waits: the others get their turn.
+        hub.let_others_run();
+    }
     // Known from here on, even while another green thread is suspended in the middle of unwinding.
     task.unwinding.set(true);
-    if task.killed.get() {
-        resume_unwind(Box::new(Kill))
-    }
-    // A `Timeout` may have been dropped by another task after it had interrupted this one.
     const NOBODYS: NonZeroU64 = NonZeroU64::MAX;
-    let limit = task.outermost_expired_limit();
-    resume_unwind(Box::new(Expired(limit.map_or(NOBODYS, |limit| limit.id))))
+    let limit = match task.interruption() {
+        Some(Interruption::Kill) => resume_unwind(kill_payload(task)),
+        Some(Interruption::Limit(id)) => id,
+        // A `Timeout` was dropped by another task after it had interrupted this one.
+        None => NOBODYS,
+    };
+    resume_unwind(Box::new(Expired(limit, Raised(task.id))))
 }
 
-/// Runs `f` without letting a kill or a time limit end its waits.
-pub(crate) fn shielded<T>(f: impl FnOnce() -> T) -> T {
-    struct Shield(TaskRef);
+/// What a killed task unwinds with.
+#[cold]
+pub(crate) fn kill_payload(task: &Task) -> Box<dyn Any + Send> {
+    Box::new(Kill(Raised(task.id)))
+}
 
-    impl Drop for Shield {
+/// Runs `f` without letting a kill or a time limit from outside end its waits.
+pub(crate) fn shielded<T>(f: impl FnOnce() -> T) -> T {
+    struct Unlink<'a>(&'a Task, &'a Limit);
+
+    impl Drop for Unlink<'_> {
         fn drop(&mut self) {
-            self.0.shields.set(self.0.shields.get() - 1);
+            self.0.unlink_limit(self.1);
         }
     }
 
-    let shield = Shield(TaskRef::of(hub::here().running()));
-    shield.0.shields.set(shield.0.shields.get() + 1);
+    let hub = hub::here();
+    let task = hub.running();
+    let shield = Limit::shield();
+    // SAFETY: it stays where it is, and whichever way this function is left, it is unlinked before.
+    unsafe { task.link_limit(&shield) };
+    let _unlink = Unlink(task, &shield);
     f()
+}
+
+/// As `shielded`, also for code that no task runs, on a thread that may have no hub.
+pub(crate) fn shielded_if_running<T>(f: impl FnOnce() -> T) -> T {
+    if hub::is_task_running() {
+        shielded(f)
+    } else {
+        f()
+    }
 }
 
 #[cold]

@@ -59,6 +59,9 @@ impl From<Elapsed> for io::Error {
 /// Limits may be nested in any order, each returns `Elapsed` only for itself. A kill of the green thread passes through. Locks
 /// whose guards `f` held are poisoned, as by a panic.
 ///
+/// While the green thread unwinds, limits from outside of the destructor that runs are put off, as they are in a
+/// [`shielded`](crate::thread::shielded) section. Those set inside count: a destructor may bound what it does.
+///
 /// # Errors
 ///
 /// [`Elapsed`] when the limit has passed.
@@ -116,15 +119,25 @@ pub fn deadline<T>(deadline: Instant, f: impl FnOnce() -> T) -> Result<T, Elapse
     require_unwinding("a time limit");
     let hub = hub::here();
     let task = hub.running();
-    let limit = Limit::new(hub.next_id(), deadline);
-    let was_unwinding = task.unwinding.get();
+    let limit = Limit::time(hub.next_id(), deadline);
+    let was_unwinding = hub.is_unwinding(task);
+    let aside = Limit::aside();
+    if was_unwinding {
+        // A destructor bounds what it does. It may be unwound up to here, as nothing of that leaves the destructor.
+        // SAFETY: it stays where it is until it is taken up again below, which nothing gets past.
+        unsafe { hub.put_unwinding_aside(task, &aside) };
+    }
     // SAFETY: the limit stays where it is until `unset_limit` below, which nothing gets past, and which unlinks it.
     unsafe { hub.set_limit(task, &limit) };
     let result = catch_unwind(AssertUnwindSafe(f));
     hub.unset_limit(task, &limit);
+    if was_unwinding {
+        hub.take_unwinding_up(task, &aside);
+    }
     match result {
         Ok(value) => Ok(value),
         Err(payload) if is_for(&*payload, &limit) => {
+            drop(payload);
             task.unwinding.set(was_unwinding);
             Err(Elapsed)
         }
@@ -135,7 +148,7 @@ pub fn deadline<T>(deadline: Instant, f: impl FnOnce() -> T) -> Result<T, Elapse
 fn is_for(payload: &(dyn Any + Send), limit: &Limit) -> bool {
     payload
         .downcast_ref::<Expired>()
-        .is_some_and(|expired| expired.0 == limit.id)
+        .is_some_and(|expired| Some(expired.0) == limit.id())
 }
 
 /// How long the caller may still take: until the first of the time limits that it is subject to passes. `None` without
@@ -156,7 +169,7 @@ fn is_for(payload: &(dyn Any + Send), limit: &Limit) -> bool {
 #[must_use]
 pub fn time_left() -> Option<Duration> {
     let hub = hub::here();
-    let first = hub.running().limits().map(|limit| limit.deadline).min()?;
+    let first = hub.running().first_deadline()?;
     Some(first.saturating_duration_since(Instant::now()))
 }
 
@@ -167,7 +180,10 @@ pub fn time_left() -> Option<Duration> {
 /// what most code wants; with this type, the catching is up to the code around: see [`caught`](Timeout::caught). A green
 /// thread that does not catch it ends as if it were [killed](crate::thread::Killed) with an [`Elapsed`] as payload.
 ///
-/// It belongs to the green thread that started it, also when another one drops it; forgetting it does not stop it.
+/// It belongs to the green thread that started it, also when another one drops it; forgetting it does not stop it. In
+/// the root, where nobody is left to catch it, it ends the OS thread, as a panic without a message.
+///
+/// Started while a destructor runs in the midst of unwinding, it counts only inside of a [`timeout`] there.
 ///
 /// # Examples
 ///
@@ -208,7 +224,7 @@ impl Timeout {
         require_unwinding("a time limit");
         let hub = hub::here();
         let task = TaskRef::of(hub.running());
-        let limit = Box::new(Limit::new(hub.next_id(), crate::thread::after(limit)));
+        let limit = Box::new(Limit::time(hub.next_id(), crate::thread::after(limit)));
         // SAFETY: the box stays until `drop`, which unlinks the limit; if it is forgotten, for ever.
         unsafe { hub.set_limit(&task, &limit) };
         Timeout {
@@ -228,7 +244,7 @@ impl Timeout {
     /// ```
     #[must_use]
     pub fn is_expired(&self) -> bool {
-        self.limit.expired.get() || self.limit.deadline <= Instant::now()
+        self.limit.expired.get() || self.deadline() <= Instant::now()
     }
 
     /// Whether `payload`, which came out of [`catch_unwind`](std::panic::catch_unwind), was sent by this limit. What was not
@@ -252,6 +268,10 @@ impl Timeout {
     pub fn caught(&self, payload: &(dyn Any + Send)) -> bool {
         is_for(payload, &self.limit)
     }
+
+    fn deadline(&self) -> Instant {
+        self.limit.deadline().expect("it is a limit in time")
+    }
 }
 
 impl Drop for Timeout {
@@ -265,7 +285,7 @@ impl Drop for Timeout {
 impl fmt::Debug for Timeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Timeout")
-            .field("deadline", &self.limit.deadline)
+            .field("deadline", &self.deadline())
             .field("expired", &self.limit.expired.get())
             .finish_non_exhaustive()
     }

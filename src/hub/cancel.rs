@@ -26,6 +26,25 @@ impl Hub {
         task.unwinding.get()
     }
 
+    /// Has the running task, which unwinds, run code in one of its destructors as if it did not: code that catches whatever
+    /// it unwinds with itself. Ends with `take_unwinding_up`.
+    ///
+    /// # Safety
+    ///
+    /// `aside` must stay in place until then.
+    pub(crate) unsafe fn put_unwinding_aside(&self, task: &Task, aside: &Limit) {
+        // SAFETY: the caller's contract.
+        unsafe { task.link_limit(aside) };
+        task.unwinding.set(false);
+        self.unwinding.set(self.unwinding.get() + 1);
+    }
+
+    pub(crate) fn take_unwinding_up(&self, task: &Task, aside: &Limit) {
+        self.unwinding.set(self.unwinding.get() - 1);
+        task.unwinding.set(true);
+        task.unlink_limit(aside);
+    }
+
     /// Whether the running task is unwinding, as far as can be told.
     pub(crate) fn is_unwinding(&self, task: &Task) -> bool {
         if self.unwinding.get() == 0 {
@@ -60,7 +79,7 @@ impl Hub {
     /// interrupted.
     pub(super) fn interrupt(&self, task: &Task) {
         task.interrupted.set(true);
-        if !task.unwinding.get() && task.shields.get() == 0 && task.cancel_wait() {
+        if !task.unwinding.get() && task.interruption().is_some() && task.cancel_wait() {
             // SAFETY: the wait was ended right here.
             unsafe { schedule(NonNull::from(task)) };
         }
@@ -81,11 +100,14 @@ impl Hub {
     pub(crate) unsafe fn set_limit(&self, task: &Task, limit: &Limit) {
         // SAFETY: the caller's contract.
         unsafe { task.link_limit(limit) };
-        if limit.deadline <= Instant::now() {
+        let Some(deadline) = limit.deadline() else {
+            return;
+        };
+        if deadline <= Instant::now() {
             limit.expired.set(true);
             task.interrupted.set(true);
         } else {
-            limit.timer.set(Some(self.arm_limit(task, limit.deadline)));
+            limit.timer.set(Some(self.arm_limit(task, deadline)));
         }
     }
 

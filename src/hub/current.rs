@@ -104,8 +104,26 @@ pub(crate) fn count_call() {
 /// Whether the code that calls this is unwinding, as far as can be told. Creates no hub.
 pub(crate) fn is_unwinding() -> bool {
     match Hub::current() {
-        Some(hub) if hub.current.get().is_some() => hub.is_unwinding(hub.running()),
+        Some(hub) if hub.current.get().is_some() => {
+            let task = hub.running();
+            hub.is_unwinding(task) || task.has_unwinding_aside()
+        }
         _ => std::thread::panicking(),
+    }
+}
+
+/// Whether the calling code is that of a task. Creates no hub.
+pub(crate) fn is_task_running() -> bool {
+    Hub::current().is_some_and(|hub| hub.current.get().is_some())
+}
+
+/// Notes that what the task with this number was unwinding with has been dropped: it has been caught, then.
+pub(crate) fn note_caught(task: NonZeroU64) {
+    if let Some(hub) = Hub::current()
+        && hub.current.get().is_some()
+        && hub.running().id == task
+    {
+        hub.running().unwinding.set(false);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The end of a task's locals.
+#![allow(unsafe_code)]
 
-use crate::task::Task;
+use crate::task::{Limit, Task};
 use crate::unwind::contain;
 
 /// Destroys the locals of `task`, the running one, whose own code has ended, until none with a destructor is left. The
@@ -23,11 +24,13 @@ pub(crate) fn clear_locals(task: &Task) {
 
 #[cold]
 fn destroy_all(task: &Task) {
-    task.shields.set(task.shields.get() + 1);
+    let shield = Limit::shield();
+    // SAFETY: it stays in place until it is unlinked below, for nothing unwinds out of `contain`.
+    unsafe { task.link_limit(&shield) };
     while let Some(value) = task.locals.take_for_destruction() {
         if !contain(|| drop(value)) {
             contain(|| log::error!("the destructor of a local of {task} panicked"));
         }
     }
-    task.shields.set(task.shields.get() - 1);
+    task.unlink_limit(&shield);
 }

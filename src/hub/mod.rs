@@ -59,8 +59,8 @@ use crate::timer::{TimerId, Timers};
 
 pub(crate) use cancel::{kill, unset_limit};
 pub(crate) use current::{
-    context, count_call, current_id, forget, free_task, here, id_for_task, is_unwinding,
-    meet_interruption, schedule, try_here, wake,
+    context, count_call, current_id, forget, free_task, here, id_for_task, is_task_running,
+    is_unwinding, meet_interruption, note_caught, schedule, try_here, wake,
 };
 pub(crate) use deadlock::{Deadlock, Harmless};
 pub(crate) use locals::{clear_locals, destroy_locals};
@@ -125,7 +125,7 @@ pub(crate) struct Hub {
     settled: Cell<bool>,
     /// Tasks that wait for something that the outside world can bring about.
     external_waits: Cell<usize>,
-    /// Tasks that are suspended in the middle of unwinding.
+    /// Tasks that are suspended in the middle of unwinding, or have put an unwinding aside.
     unwinding: Cell<usize>,
     /// The unused part of the block of ids that this hub has taken.
     ids: Cell<(u64, u64)>,

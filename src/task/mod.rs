@@ -63,7 +63,7 @@ use crate::coroutine::Worker;
 use crate::stack::Class;
 use crate::timer::TimerId;
 
-pub(crate) use limit::Limit;
+pub(crate) use limit::{Interruption, Limit};
 pub(crate) use locals::{Destroyed, Locals, Value};
 pub(crate) use ready_queue::ReadyQueue;
 pub(crate) use task_list::TaskList;
@@ -202,9 +202,9 @@ pub(crate) struct Task {
     pub(crate) killed: Cell<bool>,
     /// What its killer wants its joiners to get.
     pub(crate) farewell: Cell<Option<Box<Farewell>>>,
-    /// Sections that must not be interrupted and that it is in.
-    pub(crate) shields: Cell<u32>,
-    /// The innermost of the time limits that it is subject to.
+    /// It has been unwound for an interruption that still stands.
+    pub(crate) was_raised: Cell<bool>,
+    /// The innermost of the limits that it is subject to.
     pub(crate) limit: Cell<Option<NonNull<Limit>>>,
     /// Its green-thread locals.
     pub(crate) locals: Locals,
@@ -260,7 +260,7 @@ impl Task {
             interrupted: Cell::new(false),
             killed: Cell::new(false),
             farewell: Cell::new(None),
-            shields: Cell::new(0),
+            was_raised: Cell::new(false),
             limit: Cell::new(None),
             locals: origin.locals,
             unwinding: Cell::new(false),

@@ -126,7 +126,8 @@ impl<T> JoinHandle<T> {
     /// It unwinds from where it waits, or as soon as it waits, and its destructors run; they may block. What it holds is
     /// released, locks are poisoned as by a panic. Its joiners get a [`Killed`](super::Killed). If it has not started, it never
     /// runs. If it has finished, nothing happens. While it is in a [`shielded`](super::shielded) section or already
-    /// unwinding, the kill is put off; if it catches the unwinding, it meets the kill again when it next waits.
+    /// unwinding, the kill is put off; if it catches the unwinding, it meets the kill again when it next waits. One that
+    /// never waits again ends as it would have; one that catches the unwinding for ever goes on for ever.
     ///
     /// A green thread that kills itself unwinds at once.
     ///

@@ -270,7 +270,9 @@ pub fn panicking() -> bool {
 ///
 /// The green thread meets the interruption when it next waits outside. So a section should be short, or be bound to end by
 /// itself: whoever kills the green thread waits for it, and so does the end of the OS thread. Time limits set inside
-/// of the section are put off as well; time-outs of single calls, such as [`park_timeout`], are not affected.
+/// of the section count, and are the way to bound it.
+///
+/// Code that must not be unwound, such as a callback that C code calls and that waits, belongs into such a section.
 ///
 /// # Examples
 ///

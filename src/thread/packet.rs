@@ -239,9 +239,7 @@ impl<F: FnOnce() -> T, T> Spawned<F, T> {
         let task = &this.packet.task;
         // A large result is moved as seldom as can be: each move is a copy on this stack in builds that are not optimised.
         let mut result = if task.killed.get() {
-            // What the closure holds is destroyed in peace, as it would be if the kill unwound it.
-            task.shields.set(1);
-            Err(drop_unstarted(f))
+            Err(drop_unstarted(task, f))
         } else {
             catch_unwind(AssertUnwindSafe(f))
         };
@@ -286,7 +284,8 @@ impl<T> Packet<T> {
     fn finish(&self, result: super::Result<T>) {
         if self.job.is_some() && self.state.fetch_or(DECIDED, Ordering::AcqRel) & DECIDED != 0 {
             // It was killed meanwhile, and its joiners know.
-            self.drop_contained(result);
+            let mut result = Some(result);
+            self.drop_contained(|| result = None);
             return;
         }
         // SAFETY: nobody else touches the result before `FINISHED` is set: the green thread alone does, or who has set `DECIDED`.
@@ -307,12 +306,13 @@ impl<T> Packet<T> {
     /// Drops the result of a finished, detached green thread.
     fn drop_result(&self) {
         // SAFETY: both bits are set, and the one who set the second, this caller, owns the result.
-        let result = unsafe { (*self.result.get()).take() };
-        self.drop_contained(result);
+        let result = unsafe { &mut *self.result.get() };
+        self.drop_contained(|| *result = None);
     }
 
-    fn drop_contained<U>(&self, result: U) {
-        if !contain(|| drop(result)) {
+    /// Runs what drops a result. Whoever does may have been killed; that must not end a destructor that waits.
+    fn drop_contained(&self, drop_it: impl FnOnce()) {
+        if !contain(|| park::shielded_if_running(drop_it)) {
             contain(|| log::error!("dropping the result of {} panicked", self.task));
         }
     }
@@ -427,10 +427,13 @@ impl<T> Drop for PacketRef<T> {
     }
 }
 
-/// Drops the closure of a green thread that was killed before it started.
-fn drop_unstarted<F>(closure: F) -> Box<dyn Any + Send> {
-    match catch_unwind(AssertUnwindSafe(|| drop(closure))) {
-        Ok(()) => Box::new(Kill),
+/// Drops the closure of a green thread that was killed before it started. Its destructors may wait, as those of one that
+/// unwinds.
+fn drop_unstarted<F>(task: &Task, closure: F) -> Box<dyn Any + Send> {
+    let mut closure = Some(closure);
+    let drop_it = || park::shielded_if_running(|| closure = None);
+    match catch_unwind(AssertUnwindSafe(drop_it)) {
+        Ok(()) => park::kill_payload(task),
         Err(payload) => payload,
     }
 }

@@ -62,8 +62,8 @@ unsafe impl<T: Send> Sync for ScopedJoinHandle<'_, T> {}
 
 /// Opens a scope in which green threads may borrow local variables, runs `f` in it, and waits for all of them.
 ///
-/// A green thread that is killed, or exceeds a time limit, while it waits here unwinds after the scope has ended; the green
-/// threads of the scope are killed then, so that it does. A panic of `f` lets them finish, as in std.
+/// A green thread that is killed, or exceeds a time limit, in `f` or while it waits here unwinds after the scope has ended; the
+/// green threads of the scope are killed then, so that it does. A panic of `f` lets them finish, as in std.
 ///
 /// # Panics
 ///
@@ -97,7 +97,9 @@ where
     let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
     // The green threads of the scope borrow from frames that must not be left before they have ended.
     let waiting = AbortOnUnwind("a scope could not wait for its green threads");
-    let deadlock = scope.wait();
+    // A `Timeout` that has passed may have been dropped on the way.
+    let was_interrupted = matches!(&result, Err(payload) if super::is_interruption(&**payload));
+    let deadlock = scope.wait(was_interrupted);
     waiting.defuse();
     match result {
         Err(payload) => resume_unwind(payload),
@@ -200,12 +202,12 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     }
 
     /// Waits until all green threads have ended. Returns the report if there was a deadlock.
-    fn wait(&self) -> Option<String> {
+    fn wait(&self, was_interrupted: bool) -> Option<String> {
         let mut report = None;
-        let mut was_interrupted = false;
+        let mut has_killed = false;
         loop {
-            if !was_interrupted && park::is_interrupted() {
-                was_interrupted = true;
+            if !has_killed && (was_interrupted || park::is_interrupted()) {
+                has_killed = true;
                 self.kill();
             }
             let running = self.state.running.lock();
