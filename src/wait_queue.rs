@@ -313,7 +313,15 @@ impl<'a, T, const LINES: usize> Guard<'a, T, LINES> {
         unsafe {
             let node = first.as_ref();
             let waker = node.waker;
-            self.unlink(node);
+            debug_assert!(node.queued.get() && node.line == line && node.previous.get().is_none());
+            node.queued.set(false);
+            let next = node.next.get();
+            self.inner.lines[line].first = next;
+            match next {
+                Some(next) => next.as_ref().previous.set(None),
+                None => self.inner.lines[line].last = None,
+            }
+            self.queue.has_waiters[line].store(next.is_some(), Ordering::Relaxed);
             hub::wake(waker, Outcome::Notified)
         }
     }

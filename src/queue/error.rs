@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
+use super::core::{Nothing, Refused};
+
 const FULL: &str = "the queue is full";
 const EMPTY: &str = "the queue is empty";
 const PUT_CLOSED: &str = "the queue is closed";
@@ -239,6 +241,46 @@ impl<T> Error for PutTimeoutError<T> {}
 impl Error for GetError {}
 impl Error for TryGetError {}
 impl Error for GetTimeoutError {}
+
+impl<T> From<Refused<T>> for TryPutError<T> {
+    #[inline(always)]
+    fn from(refused: Refused<T>) -> Self {
+        match refused {
+            Refused::Full(item) => TryPutError::Full(item),
+            Refused::Closed(item) => TryPutError::Closed(item),
+        }
+    }
+}
+
+impl<T> From<Refused<T>> for PutTimeoutError<T> {
+    #[inline(always)]
+    fn from(refused: Refused<T>) -> Self {
+        match refused {
+            Refused::Full(item) => PutTimeoutError::Timeout(item),
+            Refused::Closed(item) => PutTimeoutError::Closed(item),
+        }
+    }
+}
+
+impl From<Nothing> for TryGetError {
+    #[inline(always)]
+    fn from(nothing: Nothing) -> Self {
+        match nothing {
+            Nothing::Empty => TryGetError::Empty,
+            Nothing::Closed => TryGetError::Closed,
+        }
+    }
+}
+
+impl From<Nothing> for GetTimeoutError {
+    #[inline(always)]
+    fn from(nothing: Nothing) -> Self {
+        match nothing {
+            Nothing::Empty => GetTimeoutError::Timeout,
+            Nothing::Closed => GetTimeoutError::Closed,
+        }
+    }
+}
 
 impl<T> From<PutError<T>> for TryPutError<T> {
     fn from(error: PutError<T>) -> Self {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::container::{Container, Fifo};
-use super::core::Core;
+use super::core::{Core, Patience};
 use super::methods::{common_methods, storage_methods};
 use super::{
     GetError, GetTimeoutError, Iter, NAMES, PutError, PutTimeoutError, TryGetError, TryPutError,
@@ -39,7 +39,7 @@ use super::{
 /// });
 /// ```
 pub struct JoinableQueue<T> {
-    core: Core<Fifo<T>>,
+    pub(crate) core: Core<Fifo<T>>,
 }
 
 common_methods!(JoinableQueue, "JoinableQueue::<i32>::bounded(2)", []);

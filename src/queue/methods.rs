@@ -36,8 +36,8 @@ macro_rules! common_methods {
             #[inline(always)]
             pub fn put(&self, item: T) -> Result<(), PutError<T>> {
                 self.core
-                    .put(item, None)
-                    .map_err(|error| PutError(error.into_inner()))
+                    .put(item, Patience::Forever)
+                    .map_err(|refused| PutError(refused.into_item()))
             }
 
             /// As [`put`](Self::put), but waits no longer than `timeout`. A timeout that is too large to be represented as a
@@ -61,7 +61,7 @@ macro_rules! common_methods {
             /// // It is full.
             /// ```
             pub fn put_timeout(&self, item: T, timeout: Duration) -> Result<(), PutTimeoutError<T>> {
-                self.core.put(item, Instant::now().checked_add(timeout))
+                Ok(self.core.put(item, Patience::timeout(timeout))?)
             }
 
             /// Puts an item in if that is possible without waiting: there is room, or somebody waits to get.
@@ -81,7 +81,7 @@ macro_rules! common_methods {
             /// ```
             #[inline(always)]
             pub fn try_put(&self, item: T) -> Result<(), TryPutError<T>> {
-                self.core.try_put(item)
+                Ok(self.core.put(item, Patience::None)?)
             }
 
             /// Takes an item out, waiting for one if there is none.
@@ -111,7 +111,7 @@ macro_rules! common_methods {
             /// ```
             #[inline(always)]
             pub fn get(&self) -> Result<T, GetError> {
-                self.core.get(None).map_err(|_| GetError)
+                self.core.get(Patience::Forever).map_err(|_| GetError)
             }
 
             /// As [`get`](Self::get), but waits no longer than `timeout`. A timeout that is too large to be represented as a
@@ -136,7 +136,7 @@ macro_rules! common_methods {
             /// assert_eq!(error, GetTimeoutError::Timeout);
             /// ```
             pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetTimeoutError> {
-                self.core.get(Instant::now().checked_add(timeout))
+                Ok(self.core.get(Patience::timeout(timeout))?)
             }
 
             /// Takes an item out if that is possible without waiting.
@@ -157,7 +157,7 @@ macro_rules! common_methods {
             /// ```
             #[inline(always)]
             pub fn try_get(&self) -> Result<T, TryGetError> {
-                self.core.try_get()
+                Ok(self.core.get(Patience::None)?)
             }
 
             /// Lets nothing be put any more. What is in the queue can still be taken out.
@@ -309,7 +309,7 @@ macro_rules! storage_methods {
             where
                 T: Clone,
             {
-                self.core.peek(None).map_err(|_| GetError)
+                self.core.peek(Patience::Forever).map_err(|_| GetError)
             }
 
             /// As [`peek`](Self::peek), but waits no longer than `timeout`. A timeout that is too large to be represented as a
@@ -335,7 +335,7 @@ macro_rules! storage_methods {
             where
                 T: Clone,
             {
-                self.core.peek(Instant::now().checked_add(timeout))
+                Ok(self.core.peek(Patience::timeout(timeout))?)
             }
 
             /// As [`peek`](Self::peek), but does not wait for an item.
@@ -360,7 +360,7 @@ macro_rules! storage_methods {
             where
                 T: Clone,
             {
-                self.core.try_peek()
+                Ok(self.core.peek(Patience::None)?)
             }
 
             /// How many items there are. An item that has been given to somebody who waits for it does not count, nor does one

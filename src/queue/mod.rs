@@ -63,10 +63,10 @@ mod joinable;
 mod methods;
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use self::container::{Container, Fifo, Heap, Lifo};
-use self::core::{Core, Names};
+use self::core::{Core, Names, Patience};
 use self::methods::{common_methods, storage_methods};
 
 pub use self::error::{
@@ -95,7 +95,7 @@ const CHANNEL_NAMES: Names = Names {
 /// assert_eq!(queue.get(), Ok(2));
 /// ```
 pub struct Queue<T> {
-    core: Core<Fifo<T>>,
+    pub(crate) core: Core<Fifo<T>>,
 }
 
 common_methods!(Queue, "Queue::<i32>::bounded(2)", []);
@@ -112,7 +112,7 @@ storage_methods!(Queue, Fifo, "the first item", []);
 /// assert_eq!(queue.get(), Ok(2));
 /// ```
 pub struct LifoQueue<T> {
-    core: Core<Lifo<T>>,
+    pub(crate) core: Core<Lifo<T>>,
 }
 
 common_methods!(LifoQueue, "LifoQueue::<i32>::bounded(2)", []);
@@ -135,7 +135,7 @@ storage_methods!(LifoQueue, Lifo, "the last item", []);
 /// assert_eq!(queue.get(), Ok((1, "eat")));
 /// ```
 pub struct PriorityQueue<T> {
-    core: Core<Heap<T>>,
+    pub(crate) core: Core<Heap<T>>,
 }
 
 common_methods!(PriorityQueue, "PriorityQueue::<i32>::bounded(2)", [: Ord]);
@@ -158,7 +158,7 @@ storage_methods!(PriorityQueue, Heap, "the smallest item", [: Ord]);
 /// assert_eq!(channel.get(), Ok(1));
 /// ```
 pub struct Channel<T> {
-    core: Core<Fifo<T>>,
+    pub(crate) core: Core<Fifo<T>>,
 }
 
 common_methods!(Channel, "Channel::<i32>::new()", []);

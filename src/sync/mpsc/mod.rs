@@ -45,8 +45,8 @@ const NAMES: Names = Names {
 };
 
 /// What the two sides of a channel share.
-struct Shared<T> {
-    core: Core<Fifo<T>>,
+pub(crate) struct Shared<T> {
+    pub(crate) core: Core<Fifo<T>>,
     /// How many senders there are. Whoever takes away the last one closes the channel.
     senders: AtomicUsize,
 }

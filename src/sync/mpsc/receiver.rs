@@ -6,10 +6,10 @@ use std::iter::FusedIterator;
 use std::marker::PhantomData;
 use std::panic::RefUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{RecvError, RecvTimeoutError, Shared, TryRecvError};
-use crate::queue::{GetTimeoutError, TryGetError};
+use crate::queue::core::{Nothing, Patience};
 
 /// The receiving side of a [`channel`](super::channel) or [`sync_channel`](super::sync_channel).
 ///
@@ -30,7 +30,7 @@ use crate::queue::{GetTimeoutError, TryGetError};
 /// assert_eq!(receiver.recv().unwrap(), "later");
 /// ```
 pub struct Receiver<T> {
-    shared: Arc<Shared<T>>,
+    pub(crate) shared: Arc<Shared<T>>,
     /// Not `Sync`, as std's, which leaves open what more than one receiver would get.
     _one: PhantomData<Cell<()>>,
 }
@@ -65,10 +65,13 @@ impl<T> Receiver<T> {
     /// ```
     #[inline(always)]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        self.shared.core.try_get().map_err(|error| match error {
-            TryGetError::Empty => TryRecvError::Empty,
-            TryGetError::Closed => TryRecvError::Disconnected,
-        })
+        self.shared
+            .core
+            .get(Patience::None)
+            .map_err(|nothing| match nothing {
+                Nothing::Empty => TryRecvError::Empty,
+                Nothing::Closed => TryRecvError::Disconnected,
+            })
     }
 
     /// Waits for a message.
@@ -91,7 +94,10 @@ impl<T> Receiver<T> {
     /// ```
     #[inline(always)]
     pub fn recv(&self) -> Result<T, RecvError> {
-        self.shared.core.get(None).map_err(|_| RecvError)
+        self.shared
+            .core
+            .get(Patience::Forever)
+            .map_err(|_| RecvError)
     }
 
     /// Waits for a message, but no longer than `timeout`. A timeout that is too large to be represented as a point in time
@@ -118,11 +124,14 @@ impl<T> Receiver<T> {
     /// assert_eq!(receiver.recv_timeout(timeout), Err(RecvTimeoutError::Disconnected));
     /// ```
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
-        let deadline = Instant::now().checked_add(timeout);
-        self.shared.core.get(deadline).map_err(|error| match error {
-            GetTimeoutError::Timeout => RecvTimeoutError::Timeout,
-            GetTimeoutError::Closed => RecvTimeoutError::Disconnected,
-        })
+        let patience = Patience::timeout(timeout);
+        self.shared
+            .core
+            .get(patience)
+            .map_err(|nothing| match nothing {
+                Nothing::Empty => RecvTimeoutError::Timeout,
+                Nothing::Closed => RecvTimeoutError::Disconnected,
+            })
     }
 
     /// The messages as they come, until all senders are gone.

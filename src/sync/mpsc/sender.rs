@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{SendError, Shared, TrySendError};
-use crate::queue::{PutTimeoutError, TryPutError};
+use crate::queue::core::{Patience, Refused};
 
 /// The sending side of a [`channel`](super::channel). It can be cloned, sent and shared.
 ///
@@ -20,7 +20,7 @@ use crate::queue::{PutTimeoutError, TryPutError};
 /// assert_eq!(receiver.iter().sum::<i32>(), 3);
 /// ```
 pub struct Sender<T> {
-    shared: Arc<Shared<T>>,
+    pub(crate) shared: Arc<Shared<T>>,
 }
 
 /// The sending side of a [`sync_channel`](super::sync_channel). It can be cloned, sent and shared.
@@ -35,7 +35,7 @@ pub struct Sender<T> {
 /// assert_eq!(receiver.recv(), Ok("when somebody takes it"));
 /// ```
 pub struct SyncSender<T> {
-    shared: Arc<Shared<T>>,
+    pub(crate) shared: Arc<Shared<T>>,
 }
 
 impl<T> Sender<T> {
@@ -63,8 +63,8 @@ impl<T> Sender<T> {
         // There is always room, so this is the whole of `put` without its wait.
         self.shared
             .core
-            .try_put(message)
-            .map_err(|error| SendError(error.into_inner()))
+            .put(message, Patience::None)
+            .map_err(|refused| SendError(refused.into_item()))
     }
 }
 
@@ -97,8 +97,8 @@ impl<T> SyncSender<T> {
     pub fn send(&self, message: T) -> Result<(), SendError<T>> {
         self.shared
             .core
-            .put(message, None)
-            .map_err(|error: PutTimeoutError<T>| SendError(error.into_inner()))
+            .put(message, Patience::Forever)
+            .map_err(|refused| SendError(refused.into_item()))
     }
 
     /// Sends a message if that is possible without waiting: there is room, or somebody waits to receive.
@@ -122,10 +122,10 @@ impl<T> SyncSender<T> {
     pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
         self.shared
             .core
-            .try_put(message)
-            .map_err(|error| match error {
-                TryPutError::Full(message) => TrySendError::Full(message),
-                TryPutError::Closed(message) => TrySendError::Disconnected(message),
+            .put(message, Patience::None)
+            .map_err(|refused| match refused {
+                Refused::Full(message) => TrySendError::Full(message),
+                Refused::Closed(message) => TrySendError::Disconnected(message),
             })
     }
 }
