@@ -12,7 +12,6 @@ use std::ptr::{self, NonNull};
 use super::remote::Message;
 use super::root::single_id;
 use super::{Hub, Remote, blocks};
-use crate::park;
 use crate::task::{Outcome, Task, Waker};
 use crate::unwind::contain;
 
@@ -63,16 +62,12 @@ pub(crate) fn current_id() -> Option<u64> {
     Hub::current().map(|hub| hub.id)
 }
 
-/// Unwinds the running task if it was interrupted; see `park::unwind_if_interrupted`. Creates no hub.
+/// Whether the calling code is that of a task which was interrupted. Creates no hub.
 #[inline]
-pub(crate) fn meet_interruption() {
-    if let Some(hub) = Hub::current()
-        && let Some(task) = hub.current.get()
-        // SAFETY: the running task cannot end while its code runs.
-        && unsafe { task.as_ref() }.interrupted.get()
-    {
-        park::unwind_if_interrupted();
-    }
+pub(crate) fn is_interrupted() -> bool {
+    let running = Hub::current().and_then(|hub| hub.current.get());
+    // SAFETY: the running task cannot end while its code runs.
+    running.is_some_and(|task| unsafe { task.as_ref() }.interrupted.get())
 }
 
 /// A number by which locks know their owner: that of the running green thread, or one for all the code of an OS thread

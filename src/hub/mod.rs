@@ -59,8 +59,8 @@ use crate::timer::{TimerId, Timers};
 
 pub(crate) use cancel::{kill, unset_limit};
 pub(crate) use current::{
-    context, count_call, current_id, forget, free_task, here, id_for_task, is_task_running,
-    is_unwinding, meet_interruption, note_caught, schedule, try_here, wake,
+    context, count_call, current_id, forget, free_task, here, id_for_task, is_interrupted,
+    is_task_running, is_unwinding, note_caught, schedule, try_here, wake,
 };
 pub(crate) use deadlock::{Deadlock, Harmless};
 pub(crate) use locals::{clear_locals, destroy_locals};

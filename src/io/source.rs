@@ -33,7 +33,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crate::hub::{self, Remote, Sink};
-use crate::park::TimedOut;
+use crate::park::{self, TimedOut};
 use crate::poller::Readiness;
 use crate::task::Reason;
 use crate::wait_queue::WaitQueue;
@@ -195,7 +195,9 @@ impl Source {
         let mut limit = None;
         // A green thread whose peers are fast would otherwise never wait, hence never meet a kill. Between the calls it is too
         // late: they have taken or sent something.
-        hub::meet_interruption();
+        if hub::is_interrupted() {
+            park::unwind_if_interrupted();
+        }
         loop {
             let state = self.state();
             if state.is_none_or(|state| !state.is_drained(direction)) {
