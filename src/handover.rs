@@ -8,7 +8,7 @@ use std::cell::Cell;
 
 use crate::hub;
 use crate::park;
-use crate::task::{Outcome, Reason, Waker};
+use crate::task::{Reason, Wait, Waker};
 
 /// Where one task at a time waits for its turn.
 pub(crate) struct Seat(Cell<Option<Waker>>);
@@ -29,6 +29,7 @@ impl Seat {
     #[inline(always)]
     pub(crate) fn wait(&self, reason: Reason, hand_over: impl FnOnce()) {
         let woken = park::park(
+            Wait::Orderly,
             reason,
             None,
             |waker| {
@@ -46,7 +47,7 @@ impl Seat {
         match self.0.take() {
             // SAFETY: a task whose wait ends in another way takes its waker out of here before it goes on, and does so on this
             // thread, which is the only one that reaches a `Cell`.
-            Some(waker) => unsafe { hub::wake(waker, Outcome::Notified) },
+            Some(waker) => unsafe { hub::notify(waker) },
             None => false,
         }
     }

@@ -14,7 +14,7 @@ use std::panic::resume_unwind;
 use std::time::Instant;
 
 use crate::hub::{self, Deadlock};
-use crate::task::{Interruption, Limit, Outcome, Reason, Task, Waker};
+use crate::task::{Interruption, Limit, Outcome, Reason, Task, Wait, Waker};
 use crate::unwind::require_unwinding;
 
 /// The wait ended because its deadline had passed.
@@ -48,6 +48,7 @@ impl Drop for Raised {
 /// An interruption unwinds from here, after `retract`; so does the panic that reports a deadlock to the root task.
 #[inline(always)]
 pub(crate) fn park(
+    wait: Wait,
     reason: Reason,
     deadline: Option<Instant>,
     publish: impl FnOnce(Waker),
@@ -56,7 +57,7 @@ pub(crate) fn park(
     let hub = hub::here();
     let task = hub.running();
     meet_interruption(&hub, task);
-    match suspend(&hub, task, reason, deadline, publish) {
+    match suspend(&hub, task, wait, reason, deadline, publish) {
         Ok(Outcome::Notified) => Ok(()),
         Ok(Outcome::TimedOut) => {
             retract();
@@ -76,12 +77,13 @@ pub(crate) fn park(
 /// As `park` without a deadline, but never unwinds: an interruption only ends the wait, with `false`, and is met again at
 /// the next wait. A deadlock is returned.
 pub(crate) fn park_shielded(
+    wait: Wait,
     reason: Reason,
     publish: impl FnOnce(Waker),
     retract: impl FnOnce(),
 ) -> Result<bool, Deadlock> {
     let hub = hub::here();
-    let outcome = suspend(&hub, hub.running(), reason, None, publish);
+    let outcome = suspend(&hub, hub.running(), wait, reason, None, publish);
     if !matches!(outcome, Ok(Outcome::Notified)) {
         retract();
     }
@@ -178,11 +180,12 @@ fn report_deadlock(deadlock: Deadlock) -> ! {
 fn suspend(
     hub: &hub::Hub,
     task: &Task,
+    wait: Wait,
     reason: Reason,
     deadline: Option<Instant>,
     publish: impl FnOnce(Waker),
 ) -> Result<Outcome, Deadlock> {
-    let waker = task.begin(reason == Reason::Park);
+    let waker = task.begin(wait);
     task.reason.set(reason);
     task.since.set(hub.recent());
     if let Some(deadline) = deadline {
@@ -216,6 +219,7 @@ pub(crate) fn park_for_token(deadline: Option<Instant>) {
     // after it ends the wait.
     let mut token_came = false;
     let _ = park(
+        Wait::Park,
         Reason::Park,
         deadline,
         |waker| {
@@ -242,7 +246,7 @@ pub(crate) fn unpark(task: &Task) {
 
 /// Waits until `deadline`.
 pub(crate) fn sleep_until(deadline: Instant) {
-    let _ = park(Reason::Sleep, Some(deadline), |_| (), || ());
+    let _ = park(Wait::Open, Reason::Sleep, Some(deadline), |_| (), || ());
 }
 
 /// Lets all tasks that are ready run before going on.

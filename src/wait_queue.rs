@@ -35,7 +35,7 @@ use crate::atomic::{AtomicBool, Ordering};
 use crate::biased_lock::{self, BiasedLock};
 use crate::hub;
 use crate::park::{self, TimedOut};
-use crate::task::{Outcome, Reason, Waker};
+use crate::task::{Reason, Wait, Waker};
 
 /// See the module's documentation.
 pub(crate) struct WaitQueue<T, const LINES: usize = 1> {
@@ -175,6 +175,7 @@ impl<'a, T, const LINES: usize> Guard<'a, T, LINES> {
         let queue = self.queue;
         let place = Place::new();
         park::park(
+            Wait::Orderly,
             reason,
             deadline,
             |waker| self.enqueue_and_unlock(line, &place, cargo, waker),
@@ -189,6 +190,7 @@ impl<'a, T, const LINES: usize> Guard<'a, T, LINES> {
         let queue = self.queue;
         let place = Place::new();
         park::park_shielded(
+            Wait::Orderly,
             reason,
             |waker| self.enqueue_and_unlock(0, &place, ptr::null(), waker),
             || {
@@ -322,7 +324,7 @@ impl<'a, T, const LINES: usize> Guard<'a, T, LINES> {
                 None => self.inner.lines[line].last = None,
             }
             self.queue.has_waiters[line].store(next.is_some(), Ordering::Relaxed);
-            hub::wake(waker, Outcome::Notified)
+            hub::notify(waker)
         }
     }
 

@@ -155,6 +155,36 @@ pub(crate) unsafe fn wake(waker: Waker, outcome: Outcome) -> bool {
     }
 }
 
+/// As `wake` with `Notified`, for one who has no rival if the wait is orderly; see `task`.
+///
+/// # Safety
+///
+/// As for [`Waker::end`]. The caller must hold the lock under which the waker is kept; without a lock, it must be on the thread
+/// of the task's hub.
+#[inline(always)]
+pub(crate) unsafe fn notify(waker: Waker) -> bool {
+    // SAFETY: the caller's contract.
+    unsafe {
+        match Hub::current() {
+            Some(hub) if hub.id == waker.home_id() => match waker.end_unrivalled(Outcome::Notified)
+            {
+                Some(task) => {
+                    hub.ready.push(task);
+                    true
+                }
+                None => false,
+            },
+            _ => notify_remotely(waker),
+        }
+    }
+}
+
+#[cold]
+unsafe fn notify_remotely(waker: Waker) -> bool {
+    // SAFETY: the caller's contract.
+    unsafe { wake(waker, Outcome::Notified) }
+}
+
 /// A number for a task that is made on any thread.
 pub(crate) fn id_for_task() -> NonZeroU64 {
     match Hub::current() {

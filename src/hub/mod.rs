@@ -54,13 +54,13 @@ use std::time::{Duration, Instant};
 use crate::coroutine::Worker;
 use crate::poller::Events;
 use crate::stack::Class;
-use crate::task::{Home, ReadyQueue, Reason, Task, TaskList, TaskRef, Waker};
+use crate::task::{Home, ReadyQueue, Reason, Task, TaskList, TaskRef, Wait, Waker};
 use crate::timer::{TimerId, Timers};
 
 pub(crate) use cancel::{kill, unset_limit};
 pub(crate) use current::{
     context, count_call, current_id, forget, free_task, here, id_for_task, is_interrupted,
-    is_task_running, is_unwinding, note_caught, schedule, try_here, wake,
+    is_task_running, is_unwinding, note_caught, notify, schedule, try_here, wake,
 };
 pub(crate) use deadlock::{Deadlock, Harmless};
 pub(crate) use locals::{clear_locals, destroy_locals};
@@ -258,7 +258,7 @@ impl Hub {
     pub(crate) fn adopt_later(&self, task: &TaskRef, deadline: Instant) {
         self.list(task);
         task.reason.set(Reason::Start);
-        let waker = task.begin(false);
+        let waker = task.begin(Wait::Open);
         self.arm(task, deadline, waker);
     }
 

@@ -24,7 +24,7 @@ use super::tcp_stream::TcpStream;
 use crate::hub;
 use crate::io::{Direction, Done, Source};
 use crate::park;
-use crate::task::Reason;
+use crate::task::{Reason, Wait};
 
 /// The wait before an `accept` that found no descriptor or no memory reports it: doubled each time, up to the limit.
 const BACK_OFF: Duration = Duration::from_millis(10);
@@ -228,7 +228,13 @@ impl TcpListener {
             std::thread::sleep(wait);
             return;
         }
-        let _ = park::park(Reason::BackOff, Some(Instant::now() + wait), |_| (), || ());
+        let _ = park::park(
+            Wait::Open,
+            Reason::BackOff,
+            Some(Instant::now() + wait),
+            |_| (),
+            || (),
+        );
     }
 
     /// An iterator over connections as they are accepted; it never ends.

@@ -10,18 +10,28 @@
 //!
 //! | state       | meaning                                    | set by                      | may become                   |
 //! |-------------|--------------------------------------------|-----------------------------|------------------------------|
-//! | `RUNNING`   | not started, running, or ready to run      | its hub's thread            | `WAITING`, `PARKED`          |
-//! | `WAITING`   | about to suspend, or suspended             | its hub's thread (`begin`)  | one of the three below       |
-//! | `PARKED`    | the same, and `unpark` may end it          | its hub's thread (`begin`)  | one of the three below       |
+//! | `RUNNING`   | not started, running, or ready to run      | its hub's thread            | one of the next three        |
+//! | `WAITING`   | about to suspend, or suspended             | its hub's thread (`begin`)  | one of the last three        |
+//! | `PARKED`    | the same, and `unpark` may end it          | its hub's thread (`begin`)  | one of the last three        |
+//! | `ORDERLY`   | as `WAITING`, see below                    | its hub's thread (`begin`)  | one of the last three        |
 //! | `NOTIFIED`  | what it waited for happened; scheduled     | any thread, by one CAS      | `RUNNING`, when resumed      |
 //! | `TIMED_OUT` | its deadline passed; scheduled             | its hub's thread, by CAS    | `RUNNING`, when resumed      |
 //! | `CANCELLED` | it has to unwind; scheduled                | any thread, by one CAS      | `RUNNING`, when resumed      |
 //!
-//! A wait is ended by exactly one successful compare-and-swap from (`epoch`, `WAITING` or `PARKED`), and whoever makes it
-//! schedules the task. That is the whole protocol: a waker of an earlier wait fails because the epoch has moved on, two
+//! A wait is ended by exactly one successful compare-and-swap from (`epoch`, one of the states of waiting), and whoever makes
+//! it schedules the task. That is the whole protocol: a waker of an earlier wait fails because the epoch has moved on, two
 //! wakers of one wait cannot both succeed, and a task can never stand in a ready queue twice. A wake-up that arrives after
 //! `begin` but before the suspension needs no care: it schedules the task, and only the task's own hub can resume it,
 //! which cannot happen before that task has switched out.
+//!
+//! # Orderly waits
+//!
+//! Most waits are in one queue, and most are ended on the task's own thread, where an atomic read-modify-write costs as much as
+//! the switch. Only these may end an `ORDERLY` wait: whoever holds the one lock under which its waker is kept, and the thread
+//! of the task's hub (which alone can reach a waker that is kept without a lock). So the thread of the hub, if it holds
+//! that lock or there is none, has no rival: others would need the lock, and timers and kills are handled on the same
+//! thread. It ends the wait with a load and a store (`end_unrivalled`). Everybody else, timers and kills included, has a rival in
+//! another thread that holds the lock, and uses the compare-and-swap.
 //!
 //! # Which thread may touch what
 //!
@@ -76,11 +86,28 @@ const PARKED: u64 = 2;
 const NOTIFIED: u64 = 3;
 const TIMED_OUT: u64 = 4;
 const CANCELLED: u64 = 5;
+const ORDERLY: u64 = 6;
 
 /// Values of `Task::home_id` that are no hub's number; see the table above.
 const UNCLAIMED: u64 = 0;
 const ON_OS_THREAD: u64 = u64::MAX;
 const WITHDRAWN: u64 = u64::MAX - 1;
+
+/// Who may end a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub(crate) enum Wait {
+    /// Whoever has the waker.
+    Open = WAITING,
+    /// As `Open`, and `unpark`.
+    Park = PARKED,
+    /// See "Orderly waits" in the module's documentation.
+    Orderly = ORDERLY,
+}
+
+impl Wait {
+    const STATES: [u64; 3] = [WAITING, PARKED, ORDERLY];
+}
 
 /// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -348,7 +375,8 @@ impl Task {
     }
 
     /// Opens a wait and returns what ends it. The task must be the running one of the calling thread.
-    pub(crate) fn begin(&self, parked: bool) -> Waker {
+    #[inline(always)]
+    pub(crate) fn begin(&self, wait: Wait) -> Waker {
         let word = self.word.load(Ordering::Relaxed);
         debug_assert_eq!(
             word & STATE_MASK,
@@ -356,15 +384,13 @@ impl Task {
             "a task waits for one thing at a time"
         );
         let epoch = (word >> STATE_BITS) + 1;
-        let state = if parked { PARKED } else { WAITING };
-        if parked {
+        let open = epoch << STATE_BITS | wait as u64;
+        if wait == Wait::Park {
             // Ordered against `token` in `unpark`: of this store and the later load of the token here, and the store of the
             // token and the later load of the word there, one side sees the other's.
-            self.word
-                .store(epoch << STATE_BITS | state, Ordering::SeqCst);
+            self.word.store(open, Ordering::SeqCst);
         } else {
-            self.word
-                .store(epoch << STATE_BITS | state, Ordering::Release);
+            self.word.store(open, Ordering::Release);
         }
         Waker {
             task: NonNull::from(self),
@@ -388,7 +414,7 @@ impl Task {
     /// then scheduled, and has to suspend.
     pub(crate) fn abort_wait(&self) -> bool {
         let word = self.word.load(Ordering::Relaxed);
-        matches!(word & STATE_MASK, WAITING | PARKED)
+        Wait::STATES.contains(&(word & STATE_MASK))
             && self
                 .word
                 .compare_exchange(
@@ -430,7 +456,7 @@ impl Task {
     /// Ends the task's wait so that it unwinds. Returns whether the caller has to schedule it; a task that is not waiting
     /// meets its cancellation when it next suspends.
     pub(crate) fn cancel_wait(&self) -> bool {
-        self.end_any_wait(&[WAITING, PARKED], Outcome::Cancelled)
+        self.end_any_wait(&Wait::STATES, Outcome::Cancelled)
     }
 
     /// Whether the task has been run at least once. Hub's thread only.
@@ -476,19 +502,53 @@ impl Waker {
     pub(crate) unsafe fn end(self, outcome: Outcome) -> Option<NonNull<Task>> {
         // SAFETY: the caller's contract.
         let task = unsafe { self.task.as_ref() };
+        let woken = self.epoch << STATE_BITS | outcome as u64;
+        let mut word = task.word.load(Ordering::Relaxed);
+        while self.is_open(word) {
+            match task
+                .word
+                .compare_exchange_weak(word, woken, Ordering::AcqRel, Ordering::Relaxed)
+            {
+                Ok(_) => return Some(self.task),
+                Err(current) => word = current,
+            }
+        }
+        None
+    }
+
+    /// As `end`, for one who has no rival if the wait is orderly.
+    ///
+    /// # Safety
+    ///
+    /// As for `end`. The caller must be on the thread of the task's hub and hold the lock under which the waker is kept, if
+    /// there is one.
+    #[inline(always)]
+    pub(crate) unsafe fn end_unrivalled(self, outcome: Outcome) -> Option<NonNull<Task>> {
+        // SAFETY: the caller's contract.
+        let task = unsafe { self.task.as_ref() };
         let open = self.epoch << STATE_BITS;
-        let woken = open | outcome as u64;
-        let ended =
-            task.word
-                .compare_exchange(open | WAITING, woken, Ordering::AcqRel, Ordering::Relaxed);
-        // A wait that `unpark` may end is ended by others only now and then.
-        let ended = ended.is_ok()
-            || ended == Err(open | PARKED)
-                && task
-                    .word
-                    .compare_exchange(open | PARKED, woken, Ordering::AcqRel, Ordering::Relaxed)
-                    .is_ok();
-        ended.then_some(self.task)
+        if task.word.load(Ordering::Relaxed) == open | ORDERLY {
+            // Read by this thread, and otherwise only by those who compare and find the wait ended.
+            task.word.store(open | outcome as u64, Ordering::Relaxed);
+            return Some(self.task);
+        }
+        // SAFETY: the caller's contract.
+        unsafe { self.end(outcome) }
+    }
+
+    /// The number of the task's hub.
+    ///
+    /// # Safety
+    ///
+    /// As for `end`.
+    #[inline(always)]
+    pub(crate) unsafe fn home_id(self) -> u64 {
+        // SAFETY: the caller's contract.
+        unsafe { self.task.as_ref() }.home_id()
+    }
+
+    fn is_open(self, word: u64) -> bool {
+        word >> STATE_BITS == self.epoch && Wait::STATES.contains(&(word & STATE_MASK))
     }
 }
 

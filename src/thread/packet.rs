@@ -37,7 +37,7 @@ use crate::hub::{self, Hub};
 use crate::local;
 use crate::park::{self, Expired, Kill, TimedOut};
 use crate::stack::Class;
-use crate::task::{Farewell, Locals, Origin, Outcome, Reason, Task, TaskRef, Vtable, Waker};
+use crate::task::{Farewell, Locals, Origin, Reason, Task, TaskRef, Vtable, Wait, Waker};
 use crate::timeout::Elapsed;
 use crate::unwind::{contain, require_unwinding};
 use crate::wait_queue::WaitQueue;
@@ -293,7 +293,7 @@ impl<T> Packet<T> {
         let before = self.state.fetch_or(FINISHED, Ordering::AcqRel);
         if let Some(joiner) = self.joiner.take() {
             // SAFETY: the joiner is on this thread and takes its waker out of here before it leaves.
-            unsafe { hub::wake(joiner, Outcome::Notified) };
+            unsafe { hub::notify(joiner) };
         }
         if before & AWAITED != 0 {
             self.joiners.lock().notify_all();
@@ -320,6 +320,7 @@ impl<T> Packet<T> {
     #[inline(always)]
     fn wait_on_same_hub(&self, deadline: Option<Instant>) -> Result<(), TimedOut> {
         park::park(
+            Wait::Orderly,
             Reason::Join(self.task.id),
             deadline,
             |waker| self.joiner.set(Some(waker)),
