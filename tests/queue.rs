@@ -1,7 +1,10 @@
 //! Queues: order, room, fairness, closing, and that nothing is lost to those who stop waiting.
 
+#![allow(unsafe_code)]
+
 mod support;
 
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,6 +25,59 @@ const LIMIT: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(5);
 /// Longer than any test runs.
 const LONG: Duration = Duration::from_secs(50);
+
+/// Counts the allocations of each OS thread.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: the system's allocator does the work.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: the caller's contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: the caller's contract.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+#[test]
+fn a_round_trip_allocates_nothing() {
+    let _limit = TimeLimit::start(LIMIT);
+    let [there, back] = [(); 2].map(|()| Rc::new(Queue::bounded(1)));
+    spawn({
+        let (there, back) = (Rc::clone(&there), Rc::clone(&back));
+        move || there.iter().for_each(|item: u64| back.put(item).unwrap())
+    });
+    let trips = |count| {
+        for item in 0..count {
+            there.put(item).unwrap();
+            assert_eq!(back.get(), Ok(item));
+        }
+    };
+    trips(100);
+    let before = ALLOCATIONS.get();
+    trips(10_000);
+    assert_eq!(ALLOCATIONS.get(), before);
+    // Nor does a queue that is filled and emptied.
+    let queue = Queue::bounded(100);
+    let before = ALLOCATIONS.get();
+    for _ in 0..100 {
+        (0..100).try_for_each(|item| queue.put(item)).unwrap();
+        assert!((0..100).all(|item| queue.get() == Ok(item)));
+    }
+    assert_eq!(ALLOCATIONS.get(), before);
+    there.close();
+}
 
 /// Lets green threads that were spawned, or woken, run until they wait.
 fn settle() {
