@@ -106,6 +106,11 @@ impl<T> JoinHandle<T> {
         }
     }
 
+    /// Waits for the green thread to finish, and keeps the result.
+    pub(crate) fn wait(&self) {
+        let _ = self.packet.wait(None);
+    }
+
     /// Whether the green thread has finished, so that `join` would not wait.
     ///
     /// # Examples

@@ -117,6 +117,15 @@ where
     spawn_with(f, options)
 }
 
+/// As [`spawn`], on behalf of the code at `site`.
+pub(crate) fn spawn_at<F, T>(site: &'static Location<'static>, f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + 'static,
+    T: 'static,
+{
+    spawn_with(f, Spawn::lazily(ptr::null(), site))
+}
+
 #[allow(unsafe_code)]
 pub(crate) fn spawn_with<F, T>(f: F, options: Spawn) -> JoinHandle<T>
 where
@@ -346,6 +355,7 @@ impl Thread {
         Thread { task }
     }
 
+<<<<<<< HEAD
     /// Whether it belongs to the calling OS thread, and its hub has not ended.
     pub(crate) fn is_at_home(&self) -> bool {
         hub::current_id() == Some(self.task.home_id())
@@ -355,6 +365,12 @@ impl Thread {
     pub(crate) fn is_current(&self) -> bool {
         let is_running = |task: &_| ptr::eq(task, &*self.task);
         self.is_at_home() && hub::here().try_running().is_some_and(is_running)
+=======
+    /// Kills the green thread, for those who have no handle, without waiting; see [`JoinHandle::kill_nowait`]. Runs no code of
+    /// the program.
+    pub(crate) fn kill_nowait(&self) {
+        hub::kill(&self.task, None);
+>>>>>>> 1b473ec (wip)
     }
 
     /// Makes the thread's token available; if it waits in [`park`], it goes on. Callable from any OS thread.

@@ -138,7 +138,20 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         F: FnOnce() -> T + 'scope,
         T: 'scope,
     {
-        let options = Spawn::lazily(self.address(), Location::caller());
+        self.spawn_at(Location::caller(), f)
+    }
+
+    /// As `spawn`, on behalf of the code at `site`.
+    pub(crate) fn spawn_at<F, T>(
+        &'scope self,
+        site: &'static Location<'static>,
+        f: F,
+    ) -> ScopedJoinHandle<'scope, T>
+    where
+        F: FnOnce() -> T + 'scope,
+        T: 'scope,
+    {
+        let options = Spawn::lazily(self.address(), site);
         self.adopt(f, options)
             .unwrap_or_else(|error| panic!("{error}"))
     }
