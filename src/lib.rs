@@ -105,6 +105,7 @@ pub mod io;
 pub mod local;
 pub mod net;
 pub mod os;
+pub mod pool;
 pub mod queue;
 pub mod sync;
 pub mod thread;
