@@ -56,13 +56,35 @@ struct Line {
 }
 
 struct Node {
-    waker: Waker,
+    whom: Whom,
     line: usize,
     /// What the waiting task has lent out; null for nothing.
     cargo: *const (),
     previous: Cell<Option<NonNull<Node>>>,
     next: Cell<Option<NonNull<Node>>>,
     queued: Cell<bool>,
+}
+
+/// Who stands in a line.
+#[derive(Clone, Copy)]
+pub(crate) enum Whom {
+    /// A task, in one of its waits, which a notification ends.
+    Task(Waker),
+    /// One that is told when its turn comes, and leaves the notification to the next in line.
+    Observer(NonNull<dyn Observer>),
+}
+
+impl From<Waker> for Whom {
+    fn from(waker: Waker) -> Whom {
+        Whom::Task(waker)
+    }
+}
+
+/// What wants to know of a notification without being a task that waits for it.
+pub(crate) trait Observer {
+    /// Called on any thread, under the lock of the queue, when the observer has been taken out of its line. It may take locks
+    /// that are never held while that of such a queue is taken.
+    fn notice(&self);
 }
 
 /// Where the node of a waiting task lives. Empty while it does not wait.
@@ -205,15 +227,19 @@ impl<'a, T, const LINES: usize> Guard<'a, T, LINES> {
         unsafe { self.enqueue_with(line, place, cargo, waker) };
     }
 
-    /// Puts a waiting task at the end of a line.
+    /// Puts a waiting task, or an observer, at the end of a line.
+    ///
+    /// A task may stand in the lines of several queues for one wait, with a place in each. When it goes on, it has to
+    /// `retract` all of them: others may have come upon its nodes after the wait had ended.
     ///
     /// # Safety
     ///
     /// The place must not move, and no node of it be queued. Before it is gone, the node must have been notified by a wake-up
-    /// that ended the task's wait, or `retract` must have been called.
-    pub(crate) unsafe fn enqueue(&mut self, line: usize, place: &Place, waker: Waker) {
+    /// that ended the task's wait, or `retract` must have been called. An observer must bear being called by any thread until
+    /// it has been called or `retract` has been.
+    pub(crate) unsafe fn enqueue(&mut self, line: usize, place: &Place, whom: impl Into<Whom>) {
         // SAFETY: the caller's contract.
-        unsafe { self.enqueue_with(line, place, ptr::null(), waker) };
+        unsafe { self.enqueue_with(line, place, ptr::null(), whom.into()) };
     }
 
     /// As `enqueue`, for a task that lends something out.
@@ -227,11 +253,11 @@ impl<'a, T, const LINES: usize> Guard<'a, T, LINES> {
         line: usize,
         place: &Place,
         cargo: *const (),
-        waker: Waker,
+        whom: impl Into<Whom>,
     ) {
         let last = self.inner.lines[line].last;
         place.0.set(Some(Node {
-            waker,
+            whom: whom.into(),
             line,
             cargo,
             previous: Cell::new(last),
@@ -305,16 +331,18 @@ impl<'a, T, const LINES: usize> Guard<'a, T, LINES> {
             .map(|first| unsafe { first.as_ref() }.cargo)
     }
 
-    /// Takes the first task out of its line. Returns whether its wait was ended here, and not by something else before.
+    /// Takes the first task out of its line. Returns whether its wait was ended here, and not by something else before. An
+    /// observer is told, and counts as somebody whose wait was not.
     #[inline(always)]
     pub(crate) fn notify_first_in(&mut self, line: usize) -> bool {
         let Some(first) = self.inner.lines[line].first else {
             return false;
         };
-        // SAFETY: the node is queued, and its task cannot get past `retract` while the lock is held here.
+        // SAFETY: the node is queued, and its task, or the owner of the observer, cannot get past `retract` while the lock is
+        // held here.
         unsafe {
             let node = first.as_ref();
-            let waker = node.waker;
+            let whom = node.whom;
             debug_assert!(node.queued.get() && node.line == line && node.previous.get().is_none());
             node.queued.set(false);
             let next = node.next.get();
@@ -324,7 +352,13 @@ impl<'a, T, const LINES: usize> Guard<'a, T, LINES> {
                 None => self.inner.lines[line].last = None,
             }
             self.queue.has_waiters[line].store(next.is_some(), Ordering::Relaxed);
-            hub::notify(waker)
+            match whom {
+                Whom::Task(waker) => hub::notify(waker),
+                Whom::Observer(observer) => {
+                    observer.as_ref().notice();
+                    false
+                }
+            }
         }
     }
 
@@ -334,7 +368,7 @@ impl<'a, T, const LINES: usize> Guard<'a, T, LINES> {
         while let Some(node) = next {
             // SAFETY: the node is queued, hence exists.
             let node = unsafe { node.as_ref() };
-            if node.waker != waker {
+            if !matches!(node.whom, Whom::Task(own) if own == waker) {
                 return true;
             }
             next = node.next.get();

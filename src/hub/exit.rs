@@ -22,7 +22,7 @@ use std::ffi::c_void;
 use std::ptr::{self, NonNull};
 
 use super::{CURRENT, Hub, clear_locals, destroy_locals, destructors};
-use crate::task::{Reason, TaskRef};
+use crate::task::TaskRef;
 use crate::unwind::contain;
 
 /// What a hub has to know to be ended in time.
@@ -131,7 +131,8 @@ impl Hub {
         for task in &tasks {
             if task.has_started() {
                 self.kill(task, None);
-            } else if task.reason.get() == Reason::Start {
+            } else {
+                // It may wait for its start.
                 self.interrupt(task);
             }
             self.run_ready();

@@ -262,6 +262,13 @@ impl Hub {
         self.arm(task, deadline, waker);
     }
 
+    /// Takes over a fresh task that starts when its `start_waker` is used.
+    pub(crate) fn adopt_dormant(&self, task: &TaskRef, reason: Reason) {
+        self.list(task);
+        task.reason.set(reason);
+        task.begin(Wait::Open);
+    }
+
     fn list(&self, task: &Task) {
         self.tasks.push(task);
         self.exit.count_spawn();

@@ -144,6 +144,10 @@ pub(crate) enum Reason {
     BackOff,
     /// Something that another task does, by its name; the second reference as above.
     On(&'static &'static str),
+    /// The first of several things, some of which the outside world may bring about.
+    First {
+        external: bool,
+    },
 }
 
 impl Reason {
@@ -151,7 +155,10 @@ impl Reason {
     pub(crate) fn is_external(self) -> bool {
         matches!(
             self,
-            Reason::Readable(_) | Reason::Writable(_) | Reason::Job(_)
+            Reason::Readable(_)
+                | Reason::Writable(_)
+                | Reason::Job(_)
+                | Reason::First { external: true }
         )
     }
 }
@@ -171,6 +178,7 @@ impl fmt::Display for Reason {
             Reason::Job(what) => write!(f, "waits for {what} on the blocking pool"),
             Reason::BackOff => f.write_str("waits before it accepts again"),
             Reason::On(what) => write!(f, "waits for {what}"),
+            Reason::First { .. } => f.write_str("waits for the first of several things"),
         }
     }
 }
@@ -356,7 +364,7 @@ impl Task {
         Ok(())
     }
 
-    /// Closes the wait for the time of its start, if it was spawned with one.
+    /// Closes the wait for its start, if it was spawned with one.
     pub(crate) fn start(&self) {
         let word = self.word.load(Ordering::Acquire);
         if word & STATE_MASK != RUNNING {
@@ -395,6 +403,14 @@ impl Task {
         Waker {
             task: NonNull::from(self),
             epoch,
+        }
+    }
+
+    /// What ends the wait that the task is in. The task must be one of the calling thread's hub that has not started.
+    pub(crate) fn start_waker(&self) -> Waker {
+        Waker {
+            task: NonNull::from(self),
+            epoch: self.word.load(Ordering::Relaxed) >> STATE_BITS,
         }
     }
 

@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::ptr;
 
 use super::JoinHandle;
-use super::packet::{self, Spawn};
+use super::packet::{self, Spawn, Start};
 use super::scope::{Scope, ScopedJoinHandle};
 
 /// Configures a new green thread: its name and the size of its stack.
@@ -199,7 +199,7 @@ impl Builder {
             name: self.name.map(String::into_boxed_str),
             stack_size: self.stack_size,
             reserve: true,
-            at: None,
+            start: Start::Soon,
             scope,
             inherit_locals: self.inherit_locals,
             site,

@@ -3,10 +3,12 @@
 
 use std::any::Any;
 use std::fmt;
+use std::panic::Location;
 use std::time::{Duration, Instant};
 
 use super::packet::PacketRef;
-use super::{Result, Thread};
+use super::{Ending, Result, Thread, link};
+use crate::wait_queue::{Place, Whom};
 
 /// An owned permission to join on a green thread: to wait for its end and take its result.
 ///
@@ -106,9 +108,99 @@ impl<T> JoinHandle<T> {
         }
     }
 
-    /// Waits for the green thread to finish, and keeps the result.
-    pub(crate) fn wait(&self) {
+    /// Waits for the green thread to finish, and leaves the result where it is. gevent's `Greenlet.join`; that of this type
+    /// is its `get`.
+    ///
+    /// # Panics
+    ///
+    /// As [`join`](JoinHandle::join).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let handle = greenhub::spawn(|| 42);
+    /// handle.wait();
+    /// assert!(handle.is_finished());
+    /// assert_eq!(handle.join().unwrap(), 42);
+    /// ```
+    #[inline(always)]
+    pub fn wait(&self) {
         let _ = self.packet.wait(None);
+    }
+
+    /// As [`wait`](JoinHandle::wait), but no longer than `timeout`. Returns whether the green thread has finished. A timeout
+    /// that is too large to be represented as a point in time never passes.
+    ///
+    /// # Panics
+    ///
+    /// As `join`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let handle = greenhub::spawn(|| greenhub::sleep(Duration::from_millis(20)));
+    /// assert!(!handle.wait_timeout(Duration::from_millis(1)));
+    /// assert!(handle.wait_timeout(Duration::from_secs(60)));
+    /// ```
+    #[must_use = "the green thread may go on"]
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now().checked_add(timeout);
+        self.packet.wait(deadline).is_ok()
+    }
+
+    /// Has `f` called when the green thread has finished, or soon if it has.
+    ///
+    /// `f` runs once, in a green thread of its own on the OS thread that calls this method: it may block, and its panic is
+    /// logged and ends nothing else. Links made by one OS thread start in the order in which they were made. Until then a link
+    /// takes some hundred bytes and no stack. gevent's `link_value` and `link_exception` are a look at the [`Ending`].
+    ///
+    /// The handle that is returned is that of the link: to wait until it has run, or to [kill](JoinHandle::kill) it, which is
+    /// gevent's `unlink`. It can also be dropped. A link that still waits when its OS thread ends does not run.
+    ///
+    /// # Panics
+    ///
+    /// As [`spawn`](super::spawn).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenhub::thread::Ending;
+    ///
+    /// let worker = greenhub::spawn(|| "done");
+    /// let link = worker.link(|worker, ending| (worker.id(), ending));
+    /// assert_eq!(link.join().unwrap(), (worker.thread().id(), Ending::Returned));
+    /// // The result is still there, and a late link runs as well.
+    /// worker.link(|_, _| println!("it has ended"));
+    /// assert_eq!(worker.join().unwrap(), "done");
+    /// ```
+    #[track_caller]
+    pub fn link<F, U>(&self, f: F) -> JoinHandle<U>
+    where
+        F: FnOnce(&Thread, Ending) -> U + 'static,
+        U: 'static,
+    {
+        link::link(&self.packet, f, Location::caller())
+    }
+
+    /// As [`PacketRef::watch`].
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    pub(crate) unsafe fn watch(&self, place: &Place, whom: Whom) -> bool {
+        // SAFETY: the caller's contract.
+        unsafe { self.packet.watch(place, whom) }
+    }
+
+    pub(crate) fn unwatch(&self, place: &Place) -> bool {
+        self.packet.unwatch(place)
+    }
+
+    /// Whether it is a job of the pool of OS threads.
+    pub(crate) fn is_job(&self) -> bool {
+        self.packet.is_job()
     }
 
     /// Whether the green thread has finished, so that `join` would not wait.

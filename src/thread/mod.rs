@@ -21,7 +21,9 @@
 //! - A panic hook must not call anything of this crate that blocks.
 
 mod builder;
+mod end;
 mod join_handle;
+mod link;
 mod outcome;
 mod packet;
 mod scope;
@@ -39,11 +41,13 @@ use crate::task::TaskRef;
 
 pub use self::builder::Builder;
 pub use self::join_handle::JoinHandle;
-pub use self::outcome::{Killed, Outcome};
+pub use self::outcome::{Ending, Killed, Outcome};
 pub use self::scope::{Scope, ScopedJoinHandle, scope};
 pub use std::thread::{AccessError, LocalKey, Result, available_parallelism};
 
 pub(crate) use packet::Spawn;
+
+use packet::Start;
 
 impl Spawn {
     /// For a green thread that gets its stack when it first runs.
@@ -52,7 +56,7 @@ impl Spawn {
             name: None,
             stack_size: None,
             reserve: false,
-            at: None,
+            start: Start::Soon,
             scope,
             inherit_locals: false,
             site,
@@ -113,7 +117,7 @@ where
     T: 'static,
 {
     let mut options = Spawn::lazily(ptr::null(), Location::caller());
-    options.at = Some(after(delay));
+    options.start = Start::At(after(delay));
     spawn_with(f, options)
 }
 
@@ -355,7 +359,6 @@ impl Thread {
         Thread { task }
     }
 
-<<<<<<< HEAD
     /// Whether it belongs to the calling OS thread, and its hub has not ended.
     pub(crate) fn is_at_home(&self) -> bool {
         hub::current_id() == Some(self.task.home_id())
@@ -365,12 +368,12 @@ impl Thread {
     pub(crate) fn is_current(&self) -> bool {
         let is_running = |task: &_| ptr::eq(task, &*self.task);
         self.is_at_home() && hub::here().try_running().is_some_and(is_running)
-=======
+    }
+
     /// Kills the green thread, for those who have no handle, without waiting; see [`JoinHandle::kill_nowait`]. Runs no code of
     /// the program.
     pub(crate) fn kill_nowait(&self) {
         hub::kill(&self.task, None);
->>>>>>> 1b473ec (wip)
     }
 
     /// Makes the thread's token available; if it waits in [`park`], it goes on. Callable from any OS thread.

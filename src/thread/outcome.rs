@@ -92,6 +92,27 @@ pub enum Outcome<T> {
     Panicked(Box<dyn Any + Send>),
 }
 
+/// How a green thread ended, as its links see it: they get no result, because that belongs to the one who joins.
+///
+/// # Examples
+///
+/// ```
+/// use greenhub::thread::Ending;
+///
+/// let handle = greenhub::spawn(greenhub::thread::park);
+/// handle.link(|_, ending| assert_eq!(ending, Ending::Killed));
+/// handle.kill();
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ending {
+    /// It ran to its end.
+    Returned,
+    /// It was killed before it got there.
+    Killed,
+    /// It panicked.
+    Panicked,
+}
+
 impl<T> From<Result<T>> for Outcome<T> {
     fn from(result: Result<T>) -> Outcome<T> {
         match result {

@@ -10,6 +10,8 @@
 //! | `DETACHED` | the handle when dropped, by `fetch_or`  | nobody will take the result                                     |
 //! | `AWAITED`  | a joiner, under the lock of `joiners`   | somebody may wait in `joiners`: whoever sets `FINISHED` looks   |
 //! | `DECIDED`  | of a job, who has its result, or killed | the one who set it, and nobody else, goes on to `FINISHED`      |
+//! | `KILLED`   | with `FINISHED`                         | it was killed                                                   |
+//! | `PANICKED` | with `FINISHED`                         | it panicked                                                     |
 //!
 //! Whoever sets the second of `FINISHED` and `DETACHED` drops the result: the green thread in its own context, or the handle
 //! in that of its owner. So a result that is not `Send` never leaves its thread, although the memory may be freed by
@@ -28,6 +30,7 @@ use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::io;
 use std::mem::ManuallyDrop;
+use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -40,14 +43,17 @@ use crate::stack::Class;
 use crate::task::{Farewell, Locals, Origin, Reason, Task, TaskRef, Vtable, Wait, Waker};
 use crate::timeout::Elapsed;
 use crate::unwind::{contain, require_unwinding};
-use crate::wait_queue::WaitQueue;
+use crate::wait_queue::{Place, WaitQueue, Whom};
 
+use super::end::{self, End};
 use super::{Killed, Thread};
 
-const FINISHED: u8 = 1;
+pub(super) const FINISHED: u8 = 1;
 const DETACHED: u8 = 2;
-const AWAITED: u8 = 4;
+pub(super) const AWAITED: u8 = 4;
 const DECIDED: u8 = 8;
+pub(super) const KILLED: u8 = 32;
+pub(super) const PANICKED: u8 = 64;
 
 /// What a green thread is spawned with.
 pub(crate) struct Spawn {
@@ -55,12 +61,22 @@ pub(crate) struct Spawn {
     pub(super) stack_size: Option<usize>,
     /// Fail now rather than wait later if there is no memory for the stack.
     pub(super) reserve: bool,
-    /// Start then instead of at the next turn.
-    pub(super) at: Option<Instant>,
+    pub(super) start: Start,
     pub(super) scope: *const (),
     /// Begin with copies of the locals of the spawner that are declared as `inherited`.
     pub(super) inherit_locals: bool,
     pub(super) site: &'static Location<'static>,
+}
+
+/// When a green thread starts.
+#[derive(Clone, Copy)]
+pub(super) enum Start {
+    /// At its next turn.
+    Soon,
+    At(Instant),
+    /// When the end of the green thread with this number, or whatever else gets hold of `Task::start_waker`, ends the wait for
+    /// the start.
+    After(NonZeroU64),
 }
 
 /// The part of a green thread's allocation that does not depend on the closure's type.
@@ -111,13 +127,14 @@ where
         Some(size) => hub.class_of(size)?,
         None => hub.default_class(),
     };
-    let (reserve, at) = (options.reserve, options.at);
+    let (reserve, start) = (options.reserve, options.start);
     let task = Spawned::allocate(&hub, f, options, class, on_end);
     // SAFETY: of the two references that a new task counts, this one is for the handle.
     let task = unsafe { TaskRef::from_raw(task) };
-    match at {
-        Some(deadline) => hub.adopt_later(&task, deadline),
-        None => {
+    match start {
+        Start::At(deadline) => hub.adopt_later(&task, deadline),
+        Start::After(id) => hub.adopt_dormant(&task, Reason::Join(id)),
+        Start::Soon => {
             if let Err(error) = hub.adopt(&task, reserve) {
                 // SAFETY: the hub has not taken its reference, nor will it run the closure.
                 unsafe {
@@ -288,9 +305,10 @@ impl<T> Packet<T> {
             self.drop_contained(|| result = None);
             return;
         }
+        let finished = FINISHED | end::bits(&result);
         // SAFETY: nobody else touches the result before `FINISHED` is set: the green thread alone does, or who has set `DECIDED`.
         unsafe { *self.result.get() = Some(result) };
-        let before = self.state.fetch_or(FINISHED, Ordering::AcqRel);
+        let before = self.state.fetch_or(finished, Ordering::AcqRel);
         if let Some(joiner) = self.joiner.take() {
             // SAFETY: the joiner is on this thread and takes its waker out of here before it leaves.
             unsafe { hub::notify(joiner) };
@@ -371,6 +389,32 @@ impl<T> PacketRef<T> {
             packet.wait_on_same_hub(deadline)?;
         }
         Ok(())
+    }
+
+    /// Has `whom` notified when the green thread has finished, unless it has: then returns false.
+    ///
+    /// # Safety
+    ///
+    /// As for `enqueue` of a wait queue, with `unwatch` in place of `retract`.
+    pub(super) unsafe fn watch(&self, place: &Place, whom: Whom) -> bool {
+        // SAFETY: the caller's contract.
+        unsafe { self.end().watch(place, whom) }
+    }
+
+    /// Takes back a `watch`. Returns whether nobody had been notified.
+    pub(super) fn unwatch(&self, place: &Place) -> bool {
+        self.end().unwatch(place)
+    }
+
+    /// Whether it is a job of the pool of OS threads.
+    pub(super) fn is_job(&self) -> bool {
+        self.packet().job.is_some()
+    }
+
+    /// The end of the green thread, apart from its result.
+    pub(super) fn end(&self) -> End<'_> {
+        let packet = self.packet();
+        End::new(&packet.state, &packet.joiners)
     }
 
     /// Has the green thread unwind; see `JoinHandle::kill`.

@@ -12,6 +12,7 @@ use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, Location, RefUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use super::packet::{self, PacketRef, Spawn};
 use super::{Result, Thread};
@@ -19,7 +20,7 @@ use crate::hub;
 use crate::park;
 use crate::task::{Reason, Task};
 use crate::unwind::{AbortOnUnwind, require_unwinding};
-use crate::wait_queue::WaitQueue;
+use crate::wait_queue::{Place, WaitQueue, Whom};
 
 /// A scope to spawn green threads in; see [`scope`].
 ///
@@ -309,6 +310,65 @@ impl<T> ScopedJoinHandle<'_, T> {
             self.state.panics.fetch_sub(1, Ordering::Relaxed);
         }
         result
+    }
+
+    /// Waits for the green thread to finish, and leaves the result where it is.
+    ///
+    /// # Panics
+    ///
+    /// As [`JoinHandle::join`](super::JoinHandle::join).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// greenhub::thread::scope(|scope| {
+    ///     let handle = scope.spawn(|| 42);
+    ///     handle.wait();
+    ///     assert!(handle.is_finished());
+    /// });
+    /// ```
+    pub fn wait(&self) {
+        let _ = self.packet.wait(None);
+    }
+
+    /// As [`wait`](ScopedJoinHandle::wait), but no longer than `timeout`. Returns whether the green thread has finished.
+    ///
+    /// # Panics
+    ///
+    /// As `wait`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// greenhub::thread::scope(|scope| {
+    ///     let handle = scope.spawn(greenhub::thread::park);
+    ///     assert!(!handle.wait_timeout(std::time::Duration::from_millis(1)));
+    ///     handle.thread().unpark();
+    /// });
+    /// ```
+    #[must_use = "the green thread may go on"]
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now().checked_add(timeout);
+        self.packet.wait(deadline).is_ok()
+    }
+
+    /// As [`PacketRef::watch`].
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    pub(crate) unsafe fn watch(&self, place: &Place, whom: Whom) -> bool {
+        // SAFETY: the caller's contract.
+        unsafe { self.packet.watch(place, whom) }
+    }
+
+    pub(crate) fn unwatch(&self, place: &Place) -> bool {
+        self.packet.unwatch(place)
+    }
+
+    /// Whether it is a job of the pool of OS threads.
+    pub(crate) fn is_job(&self) -> bool {
+        self.packet.is_job()
     }
 
     /// Whether the green thread has finished, so that `join` would not wait.
