@@ -171,7 +171,6 @@ impl Event {
     }
 
     /// The flag, and those who wait for it to be set.
-    #[allow(dead_code, reason = "for waiting for several things at once")]
     pub(crate) fn waiters(&self) -> &WaitQueue<bool> {
         &self.is_set
     }
@@ -371,7 +370,6 @@ impl<T> AsyncResult<T> {
     }
 
     /// Those who wait for the value.
-    #[allow(dead_code, reason = "for waiting for several things at once")]
     pub(crate) fn waiters(&self) -> &WaitQueue<()> {
         &self.waiters
     }

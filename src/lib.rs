@@ -95,6 +95,7 @@ mod task;
 mod timeout;
 mod timer;
 mod unwind;
+mod wait;
 mod wait_queue;
 
 pub mod blocking;
@@ -107,12 +108,14 @@ pub mod net;
 pub mod os;
 pub mod pool;
 pub mod queue;
+pub mod select;
 pub mod sync;
 pub mod thread;
 pub mod time;
 
 pub use thread::{sleep, spawn, spawn_later, yield_now};
 pub use timeout::{Elapsed, Timeout, deadline, time_left, timeout};
+pub use wait::{Iwait, Waitable, iwait, wait};
 
 /// Waits for all the green threads and returns their results in the order of the handles.
 ///

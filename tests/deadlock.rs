@@ -24,6 +24,9 @@ fn main() {
             ("root_joins", root_joins),
             ("a_cycle_of_joins", a_cycle_of_joins),
             ("a_scope_waits", a_scope_waits),
+            ("a_select_waits", a_select_waits),
+            ("a_select_waits_for_a_pipe", a_select_waits_for_a_pipe),
+            ("a_link_is_left", a_link_is_left),
             ("caught", caught),
             ("locks_are_held", locks_are_held),
             ("a_thread_wakes_late", a_thread_wakes_late),
@@ -67,6 +70,15 @@ fn main() {
                         "waits for an initialisation by another (sync::Once)",
                     ],
                 );
+            }),
+            ("a_select_is_reported", || {
+                reports("a_select_waits", &["waits for the first of several things"]);
+            }),
+            ("no_report_while_a_select_waits_for_a_pipe", || {
+                is_silent("a_select_waits_for_a_pipe")
+            }),
+            ("a_link_hides_no_deadlock", || {
+                reports("a_link_is_left", &["is parked", "joins green thread"]);
             }),
             ("the_hub_goes_on_after_a_caught_report", || {
                 child::run("caught", &[]).exited_with(0);
@@ -190,6 +202,36 @@ fn a_scope_waits() {
             .spawn_scoped(s, thread::park)
             .unwrap();
     });
+}
+
+fn a_select_waits() {
+    let parked = greenhub::spawn(thread::park);
+    greenhub::select! {
+        wait(&parked) => {}
+    }
+}
+
+/// Nothing in this process can end the wait, and no timer is pending.
+fn a_select_waits_for_a_pipe() {
+    let mut sleep = std::process::Command::new("sleep")
+        .arg(LONG.as_secs_f64().to_string())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pipe = sleep.stdout.take().unwrap();
+    let parked = greenhub::spawn(thread::park);
+    greenhub::select! {
+        wait(&parked) => unreachable!(),
+        readable(&pipe) -> result => result.unwrap(),
+    }
+    assert!(sleep.wait().unwrap().success());
+    parked.kill();
+}
+
+fn a_link_is_left() {
+    let parked = greenhub::spawn(thread::park);
+    parked.link(|_, _| ());
+    parked.join().unwrap();
 }
 
 fn caught() {

@@ -89,7 +89,7 @@ fn wait(
 }
 
 /// Whether `poll` reports one of `flags`, an error or a hang-up right now.
-fn is_ready(fd: &impl AsFd, flags: PollFlags) -> Result<bool> {
+pub(crate) fn is_ready(fd: &impl AsFd, flags: PollFlags) -> Result<bool> {
     let now = Timespec {
         tv_sec: 0,
         tv_nsec: 0,

@@ -25,6 +25,7 @@
 //! An event wakes the one that has waited longest. When it leaves the loop with the direction still maybe ready (a full
 //! buffer, an error, the end of the stream), it wakes the next. So all make progress, in order, without waking everybody for
 //! each message.
+#![allow(unsafe_code)]
 
 use std::io;
 use std::os::fd::RawFd;
@@ -35,8 +36,8 @@ use std::time::Instant;
 use crate::hub::{self, Remote, Sink};
 use crate::park::{self, TimedOut};
 use crate::poller::Readiness;
-use crate::task::Reason;
-use crate::wait_queue::WaitQueue;
+use crate::task::{Reason, Waker};
+use crate::wait_queue::{Place, WaitQueue};
 
 /// Which of a descriptor's two streams a call concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -243,6 +244,43 @@ impl Source {
         }
         let waiters = state.waiters.lock();
         Ok(waiters.wait_in(direction as usize, direction.reason(self.fd), deadline))
+    }
+
+    /// Has a task that waits for several things stand in the line for `direction`. Returns false, and does not, when the
+    /// descriptor may be ready.
+    ///
+    /// # Safety
+    ///
+    /// As for `enqueue` of a wait queue, with `withdraw` in place of `retract`.
+    pub(crate) unsafe fn enlist(
+        &self,
+        direction: Direction,
+        place: &Place,
+        waker: Waker,
+    ) -> io::Result<bool> {
+        let state = match self.state() {
+            Some(state) => state,
+            None => self.register()?,
+        };
+        // As in `wait`, there is no window.
+        if !state.is_drained(direction) {
+            return Ok(false);
+        }
+        // SAFETY: the caller's contract.
+        unsafe {
+            state
+                .waiters
+                .lock()
+                .enqueue(direction as usize, place, waker)
+        };
+        Ok(true)
+    }
+
+    /// Takes back an `enlist`, on the same thread. An event that has ended the task's wait is not passed on to others.
+    pub(crate) fn withdraw(&self, place: &Place) {
+        if let Some(state) = self.state() {
+            state.waiters.lock().retract(place);
+        }
     }
 
     /// Forgets what was reported so far: the next `wait` waits for the next event.

@@ -4,6 +4,9 @@
 //! are enough for it, under the queue's lock; so permits are never up for grabs while somebody waits, and one that
 //! wants many is not overtaken by those who want few. A waiter that leaves without permits (it was cancelled, or its
 //! time was up) deals on behalf of those behind it. All functions may be called from any thread.
+//!
+//! Who only waits to see a permit (`wait`, `select!`) stands in a line of its own, which is told when one is left over.
+#![allow(unsafe_code)]
 
 use std::fmt;
 use std::mem;
@@ -13,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::park::TimedOut;
 use crate::task::Reason;
-use crate::wait_queue::{Guard, WaitQueue};
+use crate::wait_queue::{Guard, Place, WaitQueue, Whom};
 
 /// Bounds how many do something at once: gevent's `BoundedSemaphore`, but without the bound on its releases.
 ///
@@ -44,8 +47,12 @@ use crate::wait_queue::{Guard, WaitQueue};
 /// ```
 pub struct Semaphore {
     /// The permits that nobody has. The cargo of each waiter is a number, that of the permits it wants.
-    permits: WaitQueue<usize>,
+    permits: WaitQueue<usize, 2>,
 }
+
+/// The lines of those who want permits, and of those who wait to see one.
+const TAKERS: usize = 0;
+const WATCHERS: usize = 1;
 
 impl UnwindSafe for Semaphore {}
 impl RefUnwindSafe for Semaphore {}
@@ -220,6 +227,32 @@ impl Semaphore {
         *self.permits.lock()
     }
 
+    /// Whether a permit can be had at once.
+    pub(crate) fn is_ready(&self) -> bool {
+        let permits = self.permits.lock();
+        *permits > 0 && permits.first_in(TAKERS).is_none()
+    }
+
+    /// Has somebody notified when a permit can be had. Returns false, and does not, if one can be had at once.
+    ///
+    /// # Safety
+    ///
+    /// As for `enqueue` of the wait queue, with `unwatch` in place of `retract`.
+    pub(crate) unsafe fn watch(&self, place: &Place, whom: Whom) -> bool {
+        let mut permits = self.permits.lock();
+        let wait = *permits == 0 || permits.first_in(TAKERS).is_some();
+        if wait {
+            // SAFETY: the caller's contract.
+            unsafe { permits.enqueue(WATCHERS, place, whom) };
+        }
+        wait
+    }
+
+    /// Takes back a `watch`. Returns whether nobody had been notified.
+    pub(crate) fn unwatch(&self, place: &Place) -> bool {
+        self.permits.lock().retract(place)
+    }
+
     #[inline(always)]
     fn acquire_until(
         &self,
@@ -232,14 +265,14 @@ impl Semaphore {
         }
         let leaving = Leaving(self);
         let reason = Reason::On(&"permits (sync::Semaphore)");
-        permits.wait_with(0, ptr::without_provenance(n), reason, deadline)?;
+        permits.wait_with(TAKERS, ptr::without_provenance(n), reason, deadline)?;
         mem::forget(leaving);
         Ok(self.guard(n))
     }
 
     #[inline]
-    fn take(&self, permits: &mut Guard<'_, usize>, n: usize) -> Option<SemaphoreGuard<'_>> {
-        if self.permits.has_waiters(0) || **permits < n {
+    fn take(&self, permits: &mut Guard<'_, usize, 2>, n: usize) -> Option<SemaphoreGuard<'_>> {
+        if self.permits.has_waiters(TAKERS) || **permits < n {
             return None;
         }
         **permits -= n;
@@ -255,14 +288,17 @@ impl Semaphore {
 }
 
 /// Gives permits to those who wait, as far as they go.
-fn deal(permits: &mut Guard<'_, usize>) {
-    while let Some(wanted) = permits.first_in(0).map(<*const ()>::addr)
+fn deal(permits: &mut Guard<'_, usize, 2>) {
+    while let Some(wanted) = permits.first_in(TAKERS).map(<*const ()>::addr)
         && wanted <= **permits
     {
         // Fails for one that is leaving.
-        if permits.notify_first_in(0) {
+        if permits.notify_first_in(TAKERS) {
             **permits -= wanted;
         }
+    }
+    if **permits > 0 && permits.first_in(TAKERS).is_none() {
+        permits.notify_all_in(WATCHERS);
     }
 }
 

@@ -1,9 +1,9 @@
 //! Standing in the lines of queues for a task that waits for several things at once. Called by that task, on its own thread.
 #![allow(unsafe_code)]
 
-use super::{Container, Core, GETTERS, PUTTERS, Slot};
+use super::{Container, Core, GETTERS, PEEKERS, PUTTERS, Slot};
 use crate::task::Waker;
-use crate::wait_queue::Place;
+use crate::wait_queue::{Place, Whom};
 
 impl<C: Container> Core<C> {
     /// Makes a task that waits for several things stand in the line of the getters. Returns false, and does not, when
@@ -15,7 +15,6 @@ impl<C: Container> Core<C> {
     ///
     /// As for `enqueue` of the wait queue, with `withdraw` in place of `retract`; and the slot must be empty, and neither move nor
     /// be looked at before that.
-    #[allow(dead_code, reason = "for waiting for several things at once")]
     pub(crate) unsafe fn enlist_getter(
         &self,
         place: &Place,
@@ -42,7 +41,6 @@ impl<C: Container> Core<C> {
     /// # Safety
     ///
     /// As for `enlist_getter`, but the slot must have the item.
-    #[allow(dead_code, reason = "for waiting for several things at once")]
     pub(crate) unsafe fn enlist_putter(
         &self,
         place: &Place,
@@ -61,9 +59,30 @@ impl<C: Container> Core<C> {
         wait
     }
 
+    /// Whether there is an item to get, or the queue is closed.
+    pub(crate) fn is_ready(&self) -> bool {
+        let guard = self.state.lock();
+        guard.len() > 0 || guard.closed
+    }
+
+    /// Has somebody notified when there is an item to look at, or the queue is closed. Returns false, and does not, if that is
+    /// so already.
+    ///
+    /// # Safety
+    ///
+    /// As for `enqueue` of the wait queue, with `withdraw` in place of `retract`.
+    pub(crate) unsafe fn watch(&self, place: &Place, whom: Whom) -> bool {
+        let mut guard = self.state.lock();
+        let wait = guard.len() == 0 && !guard.closed;
+        if wait {
+            // SAFETY: the caller's contract.
+            unsafe { guard.enqueue(PEEKERS, place, whom) };
+        }
+        wait
+    }
+
     /// Takes a task out of the line in which it was enlisted. Returns whether it still stood there; if not, its wait was
     /// ended from here, which the slot tells, or was about to when something else had ended it.
-    #[allow(dead_code, reason = "for waiting for several things at once")]
     pub(crate) fn withdraw(&self, place: &Place) -> bool {
         self.state.lock().retract(place)
     }

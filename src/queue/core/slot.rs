@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::cell::UnsafeCell;
+use std::mem;
 
 /// Where a waiting task keeps the item that it puts, or finds the one that it gets.
 pub(crate) struct Slot<T>(UnsafeCell<Option<T>>);
@@ -15,6 +16,16 @@ impl<T> Slot<T> {
     #[inline(always)]
     pub(crate) fn into_item(self) -> Option<T> {
         self.0.into_inner()
+    }
+
+    /// Takes the item out, or puts one in, for the owner of the slot.
+    ///
+    /// # Safety
+    ///
+    /// No task may stand in line with it.
+    pub(crate) unsafe fn replace(&self, item: Option<T>) -> Option<T> {
+        // SAFETY: nobody else uses the slot, by the caller's contract, and its owner is on this thread.
+        unsafe { mem::replace(&mut *self.0.get(), item) }
     }
 
     #[inline(always)]

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{RecvError, RecvTimeoutError, Shared, TryRecvError};
-use crate::queue::core::{Nothing, Patience};
+use crate::queue::container::Fifo;
+use crate::queue::core::{Core, Nothing, Patience};
 
 /// The receiving side of a [`channel`](super::channel) or [`sync_channel`](super::sync_channel).
 ///
@@ -43,6 +44,10 @@ impl<T> Receiver<T> {
             shared,
             _one: PhantomData,
         }
+    }
+
+    pub(crate) fn core(&self) -> &Core<Fifo<T>> {
+        &self.shared.core
     }
 
     /// Takes a message, if there is one.

@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{SendError, Shared, TrySendError};
-use crate::queue::core::{Patience, Refused};
+use crate::queue::container::Fifo;
+use crate::queue::core::{Core, Patience, Refused};
 
 /// The sending side of a [`channel`](super::channel). It can be cloned, sent and shared.
 ///
@@ -43,6 +44,10 @@ impl<T> Sender<T> {
         Sender { shared }
     }
 
+    pub(crate) fn core(&self) -> &Core<Fifo<T>> {
+        &self.shared.core
+    }
+
     /// Sends a message. Never waits.
     ///
     /// # Errors
@@ -71,6 +76,10 @@ impl<T> Sender<T> {
 impl<T> SyncSender<T> {
     pub(super) fn new(shared: Arc<Shared<T>>) -> Self {
         SyncSender { shared }
+    }
+
+    pub(crate) fn core(&self) -> &Core<Fifo<T>> {
+        &self.shared.core
     }
 
     /// Sends a message, waiting while the channel is full; with a bound of 0, until the message has been received.
