@@ -34,7 +34,7 @@
 //! call works there as well; while the root waits, it runs the *hub*, the loop that resumes the green threads of that OS
 //! thread. There is no runtime to start. Green threads make progress only while their root waits.
 //!
-//! Several OS threads may each have a hub. Handles, [`Thread::unpark`](thread::Thread::unpark) and streams work between them.
+//! Several OS threads may each have a hub, and [`Hubs`] starts some for work that one core is not enough for. Handles, [`Thread::unpark`](thread::Thread::unpark) and streams work between them.
 //!
 //! When an OS thread ends, the green threads that are left on it are unwound, oldest first; see [`thread::Killed`].
 //!
@@ -102,6 +102,7 @@ pub mod blocking;
 pub mod event;
 pub mod generator;
 pub mod greenlet;
+pub mod hubs;
 pub mod io;
 pub mod local;
 pub mod net;
@@ -113,6 +114,7 @@ pub mod sync;
 pub mod thread;
 pub mod time;
 
+pub use hubs::Hubs;
 pub use thread::{sleep, spawn, spawn_later, yield_now};
 pub use timeout::{Elapsed, Timeout, deadline, time_left, timeout};
 pub use wait::{Iwait, Waitable, iwait, wait};

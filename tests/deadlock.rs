@@ -9,10 +9,10 @@ use std::panic::catch_unwind;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use greenhub::blocking;
 use greenhub::net::{TcpListener, ToSocketAddrs};
 use greenhub::sync::{Barrier, Condvar, LazyLock, Mutex, ReentrantLock, RwLock, Semaphore};
 use greenhub::thread::{self, Builder, JoinHandle};
+use greenhub::{Hubs, blocking};
 
 /// Longer than a hub waits before it looks for a deadlock.
 const LONG: Duration = Duration::from_millis(400);
@@ -37,6 +37,16 @@ fn main() {
             ("after_a_job", after_a_job),
             ("a_job_is_joined", a_job_is_joined),
             ("a_job_wakes_late", a_job_wakes_late),
+            ("beside_idle_hubs", beside_idle_hubs),
+            ("a_task_of_hubs_parks", a_task_of_hubs_parks),
+            ("a_task_of_hubs_parks_late", a_task_of_hubs_parks_late),
+            ("hubs_are_joined", hubs_are_joined),
+            ("two_roots_and_hubs", two_roots_and_hubs),
+            ("a_task_of_hubs_wakes_late", a_task_of_hubs_wakes_late),
+            (
+                "a_task_of_hubs_waits_for_a_socket",
+                a_task_of_hubs_waits_for_a_socket,
+            ),
             ("other_hub_is_stuck_last", || two_hubs(LONG)),
             ("other_hub_is_stuck_first", || two_hubs(Duration::ZERO)),
             ("another_hub_wakes_late", another_hub_wakes_late),
@@ -107,6 +117,23 @@ fn main() {
             ("hubs_that_wait_for_each_other_are_reported", || {
                 reports("other_hub_is_stuck_first", &["'our hub'"]);
                 reports("other_hub_is_stuck_last", &["'other hub'", "'our hub'"]);
+            }),
+            ("hubs_hide_no_deadlock", || {
+                reports("beside_idle_hubs", &["is parked"]);
+                reports("a_task_of_hubs_parks", &["joins green thread"]);
+                reports("a_task_of_hubs_parks_late", &["joins green thread"]);
+                reports(
+                    "hubs_are_joined",
+                    &["waits for the green threads of its Hubs"],
+                );
+            }),
+            ("hubs_that_are_stuck_last_have_all_roots_decide", || {
+                // Whichever of the two is told first, the main one ends the process.
+                reports("two_roots_and_hubs", &["'main'"]);
+            }),
+            ("no_report_while_hubs_could_wake_us", || {
+                is_silent("a_task_of_hubs_wakes_late");
+                is_silent("a_task_of_hubs_waits_for_a_socket");
             }),
             ("no_report_while_another_hub_could_wake_us", || {
                 is_silent("another_hub_wakes_late")
@@ -353,6 +380,78 @@ fn a_job_wakes_late() {
         });
         thread::park();
     }
+}
+
+fn beside_idle_hubs() {
+    let hubs = Hubs::new(3);
+    assert_eq!(hubs.spawn(|| 5).join().unwrap(), 5);
+    thread::park();
+}
+
+fn a_task_of_hubs_parks() {
+    Hubs::new(2).spawn(thread::park).join().unwrap();
+}
+
+/// Its hub gets stuck when the root has already been.
+fn a_task_of_hubs_parks_late() {
+    let hubs = Hubs::new(2);
+    let late = hubs.spawn(|| {
+        std::thread::sleep(LONG);
+        thread::sleep(LONG);
+        thread::park();
+    });
+    late.join().unwrap();
+}
+
+fn hubs_are_joined() {
+    let hubs = Hubs::new(1);
+    hubs.spawn(thread::park);
+    hubs.join();
+}
+
+fn two_roots_and_hubs() {
+    let hubs = Hubs::new(2);
+    let late = hubs.spawn(|| {
+        thread::sleep(LONG);
+        thread::park();
+    });
+    std::thread::spawn(|| named("other root", thread::park).join().unwrap());
+    named("main", move || late.join().unwrap()).join().unwrap();
+}
+
+fn a_task_of_hubs_wakes_late() {
+    let hubs = Hubs::new(2);
+    for computes in [true, false] {
+        let root = thread::current();
+        hubs.spawn(move || {
+            if computes {
+                std::thread::sleep(LONG);
+            } else {
+                thread::sleep(LONG);
+            }
+            root.unpark();
+        });
+        thread::park();
+    }
+    // Stuck hubs take injected work like others.
+    thread::sleep(LONG);
+    assert_eq!(hubs.spawn(|| 5).join().unwrap(), 5);
+}
+
+fn a_task_of_hubs_waits_for_a_socket() {
+    let hubs = Hubs::new(2);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let acceptor = hubs.spawn(move || drop(listener.accept().unwrap()));
+    // This thread of the process is the only one that may connect: it looks to greenhub like one that can wake nobody,
+    // because its root is stuck while the other hubs are.
+    let joined = acceptor.join_timeout(LONG).unwrap_err();
+    let client = std::thread::spawn(move || {
+        std::thread::sleep(LONG);
+        greenhub::net::TcpStream::connect(addr)
+    });
+    joined.join().unwrap();
+    client.join().unwrap().unwrap();
 }
 
 /// Two hubs that can only wake each other; the one on the other thread gets stuck after `delay`.

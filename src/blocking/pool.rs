@@ -299,7 +299,7 @@ impl Pool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let (job, handle) = thread::without_home(f, site, Some(what));
+        let (job, handle) = thread::without_home(f, site, Some(what), |_, _| ());
         match Shared::submit(&self.shared, job) {
             Ok(()) => Ok(handle),
             Err((job, error)) => {

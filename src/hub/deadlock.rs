@@ -5,6 +5,7 @@
 //! process counts as one that could, except
 //!
 //! - the hubs' own threads that are stuck as well and have not been sent anything, and
+//! - the hubs that work for others (`Hubs`), when they are stuck as well, and
 //! - threads that declared themselves `Harmless`: they do nothing until a hub asks them to.
 //!
 //! So the report is never wrong about a thread that greenhub knows nothing about; in return, a process that keeps a thread
@@ -15,6 +16,9 @@
 //! Two hubs that get stuck at the same moment do not overlook each other: each first marks itself as asleep and then
 //! enters `STUCK` and counts under its lock, so that the later one sees the earlier one asleep, or woken, in which case
 //! that one runs and will decide for itself.
+//!
+//! A hub that works for others has nobody on its root to whom a deadlock could be reported. When it is the last one to get stuck,
+//! it wakes the stuck hubs of other kind, which then decide again.
 
 use std::fmt::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -34,7 +38,13 @@ pub(super) const WATCH_TOKEN: u64 = u64::MAX - 1;
 const PIDFD_THREAD: PidfdFlags = PidfdFlags::from_bits_retain(rustix::fs::OFlags::EXCL.bits());
 
 /// The hubs that are stuck.
-static STUCK: Mutex<Vec<Arc<Remote>>> = Mutex::new(Vec::new());
+static STUCK: Mutex<Vec<Stuck>> = Mutex::new(Vec::new());
+
+struct Stuck {
+    hub: Arc<Remote>,
+    /// Somebody waits on its root, who can be told.
+    reports: bool,
+}
 
 /// The ids of threads that wake nobody of their own accord.
 static HARMLESS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
@@ -92,17 +102,26 @@ impl Hub {
                     && !harmless.contains(thread)
                     && !stuck
                         .iter()
-                        .any(|hub| hub.thread == *thread && hub.is_asleep())
+                        .any(|stuck| stuck.hub.thread == *thread && stuck.hub.is_asleep())
             });
             others.next()
         });
-        if let Some(None) = others {
+        let is_last = matches!(others, Some(None));
+        if is_last && !self.is_member() {
             self.remote.wake_up();
             // Whoever survives the report and waits again gets another one.
             self.settled.set(false);
             return Err(Deadlock(Box::new(self.report())));
         }
-        stuck.push(Arc::clone(&self.remote));
+        if is_last {
+            for other in stuck.iter().filter(|other| other.reports) {
+                other.hub.rouse();
+            }
+        }
+        stuck.push(Stuck {
+            hub: Arc::clone(&self.remote),
+            reports: !self.is_member(),
+        });
         drop(stuck);
         let mut watch = self.watch.borrow_mut();
         watch.listed = true;
@@ -112,6 +131,11 @@ impl Hub {
         Ok(())
     }
 
+    /// Whether `check_deadlock` has set something up that `end_watch` has not withdrawn.
+    pub(super) fn is_watching(&self) -> bool {
+        self.watch.borrow().listed
+    }
+
     /// Withdraws what `check_deadlock` has set up, because the hub is awake again.
     pub(super) fn end_watch(&self) {
         let mut watch = self.watch.borrow_mut();
@@ -119,7 +143,9 @@ impl Hub {
             return;
         }
         watch.listed = false;
-        STUCK.lock().retain(|hub| !Arc::ptr_eq(hub, &self.remote));
+        STUCK
+            .lock()
+            .retain(|stuck| !Arc::ptr_eq(&stuck.hub, &self.remote));
         if let Some(thread) = watch.thread.take() {
             // Closing would do it too, the descriptor has no duplicates.
             let _ = self.remote.poller.deregister(thread.as_raw_fd());

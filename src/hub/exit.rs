@@ -153,6 +153,13 @@ impl Hub {
     }
 }
 
+/// Unwinds all green threads of the calling thread, whose root this is, as its end would. The thread can go on.
+pub(crate) fn unwind_here() {
+    let hub = super::here();
+    debug_assert_eq!(hub.current.get(), Some(hub.root.as_ptr()));
+    hub.unwind_all();
+}
+
 /// Ends a hub; called by the C library at the end of its thread.
 pub(super) unsafe extern "C" fn end(hub: *mut c_void) {
     let hub = hub.cast::<Hub>();

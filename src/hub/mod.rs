@@ -16,8 +16,8 @@
 //! `run` resumes tasks, for as long as `batch` allows; `poll` looks at events, messages and timers in between, and waits.
 //! `current` finds the hub of a thread, `remote` is what other threads see of it. `root` makes the root task, `cancel` and
 //! `exit` unwind tasks, `locals` destroys the variables that they leave, `deadlock` decides that nothing can happen any
-//! more, `overflow` reports a stack that is too small. `workers` and `blocks` keep stacks and memory for reuse, `sinks`
-//! knows where events go.
+//! more, `overflow` reports a stack that is too small. `injector` is where several hubs get fresh tasks from. `workers` and
+//! `blocks` keep stacks and memory for reuse, `sinks` knows where events go.
 //!
 //! # Why a hub cannot be re-entered
 //!
@@ -33,6 +33,7 @@ mod current;
 mod deadlock;
 mod destructors;
 mod exit;
+mod injector;
 mod locals;
 mod overflow;
 mod poll;
@@ -43,7 +44,7 @@ mod sinks;
 mod workers;
 
 use std::alloc::Layout;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::num::NonZeroU64;
 use std::os::fd::RawFd;
@@ -63,6 +64,8 @@ pub(crate) use current::{
     is_task_running, is_unwinding, note_caught, notify, schedule, try_here, wake,
 };
 pub(crate) use deadlock::{Deadlock, Harmless};
+pub(crate) use exit::unwind_here;
+pub(crate) use injector::{Injector, join_injector, place_in};
 pub(crate) use locals::{clear_locals, destroy_locals};
 pub(crate) use remote::Remote;
 pub(crate) use sinks::Sink;
@@ -71,6 +74,7 @@ use batch::Batch;
 use blocks::Blocks;
 use current::CURRENT;
 use deadlock::Watch;
+use injector::Membership;
 use root::{new_root, next_id};
 use sinks::Sinks;
 use workers::Workers;
@@ -132,6 +136,8 @@ pub(crate) struct Hub {
     /// Stacks for green threads that did not ask for a size.
     default_class: Class,
     watch: RefCell<Watch>,
+    /// What it takes fresh tasks from when it is idle, if it shares that with other hubs.
+    membership: OnceCell<Membership>,
     exit: exit::Arming,
     /// Signal handlers of this thread run on it, if the thread had no stack for them.
     _signal_stack: Option<overflow::SignalStack>,
@@ -173,6 +179,7 @@ impl Hub {
             ids,
             default_class,
             watch: RefCell::new(Watch::new()),
+            membership: OnceCell::new(),
             exit: exit::Arming::new(),
             _signal_stack: overflow::install(),
         };

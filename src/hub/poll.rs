@@ -20,7 +20,8 @@ impl Hub {
     /// Looks at events, messages and timers; waits for them when nothing is ready.
     pub(super) fn poll(&self) -> Result<(), Deadlock> {
         let (timeout, quiet) = self.poll_timeout();
-        let may_sleep = timeout != Some(Duration::ZERO) && self.remote.fall_asleep();
+        let may_sleep =
+            timeout != Some(Duration::ZERO) && self.remote.fall_asleep() && !self.sees_injected();
         let timeout = if may_sleep {
             timeout
         } else {
@@ -45,6 +46,7 @@ impl Hub {
             self.settled.set(false);
             self.retiring.set(false);
             self.trim();
+            self.pass_injected_on();
         } else if quiet {
             self.settle()?;
         }
@@ -80,6 +82,9 @@ impl Hub {
             match message {
                 Message::Schedule(task) => self.ready.push(task),
                 Message::Forget(token) => self.sinks.borrow_mut().forget(token),
+                Message::Adopt(task) => {
+                    self.adopt_injected(task);
+                }
                 Message::Kill(task, farewell) => self.kill(&task, farewell),
             }
         }

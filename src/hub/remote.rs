@@ -19,6 +19,8 @@ pub(super) enum Message {
     Schedule(NonNull<Task>),
     /// Let go of the sink registered under this token.
     Forget(u64),
+    /// Take over this task without a home.
+    Adopt(TaskRef),
     /// Kill this task.
     Kill(TaskRef, Option<Farewell>),
 }
@@ -77,10 +79,18 @@ impl Remote {
     pub(super) fn send(&self, message: Message) {
         self.inbox.push(message);
         fence(Ordering::SeqCst);
-        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel) {
+        self.rouse();
+    }
+
+    /// Wakes the hub if it sleeps and nobody else is about to wake it. Returns whether this call did.
+    pub(super) fn rouse(&self) -> bool {
+        let was_asleep =
+            self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel);
+        if was_asleep {
             let woken = self.poller.wake();
             debug_assert!(woken.is_ok(), "an eventfd can always be written to");
         }
+        was_asleep
     }
 
     pub(super) fn receive(&self) -> Option<Message> {
@@ -94,12 +104,13 @@ impl Remote {
         if self.inbox.is_empty() {
             return true;
         }
-        self.asleep.store(false, Ordering::Relaxed);
+        self.wake_up();
         false
     }
 
+    /// Notes that the hub is back. What was done before somebody woke it is visible after this.
     pub(super) fn wake_up(&self) {
-        self.asleep.store(false, Ordering::Relaxed);
+        self.asleep.swap(false, Ordering::Acquire);
     }
 
     /// Whether the hub waits and nobody has woken it.

@@ -41,7 +41,8 @@ impl Hub {
     /// The next task in the ready queue, unless it is time to look at events.
     #[inline(always)]
     pub(super) fn next_turn(&self) -> Option<NonNull<Task>> {
-        if self.ready.is_empty() || !self.batch.take_turn(|| self.clock()) {
+        if self.ready.is_empty() && !self.take_injected() || !self.batch.take_turn(|| self.clock())
+        {
             return None;
         }
         self.ready.pop()
@@ -162,6 +163,9 @@ impl Hub {
 
     /// Takes the next task if it can run on the worker that has just become free, which saves leaving and entering it.
     fn next_fresh(&self, class: Class) -> Option<NonNull<Task>> {
+        if self.ready.is_empty() && !self.take_injected() {
+            return None;
+        }
         let first = self.ready.first()?;
         // SAFETY: queued tasks have not ended.
         let task = unsafe { first.as_ref() };

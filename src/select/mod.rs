@@ -61,7 +61,7 @@ use std::cell::Cell;
 use self::sealed::Line;
 use crate::hub;
 use crate::park::{self, TimedOut};
-use crate::task::{Outcome, Reason, Wait};
+use crate::task::{self, Outcome, Reason};
 
 pub use self::channel::{AnyQueue, AnySender, Get, Offer, Put, get, put, recv, send};
 pub use self::descriptor::{Ready, readable, writable};
@@ -146,7 +146,7 @@ fn wait_in_all(arms: &[&dyn Line]) -> bool {
     let external = arms.iter().any(|arm| arm.is_external());
     let withdraw = || arms.iter().fold(false, |won, arm| arm.withdraw() | won);
     let outcome = park::park(
-        Wait::Open,
+        task::Wait::Open,
         Reason::First { external },
         deadline,
         |waker| {

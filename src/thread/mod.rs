@@ -37,7 +37,7 @@ use std::time::{Duration, Instant};
 
 use crate::hub;
 use crate::park;
-use crate::task::TaskRef;
+use crate::task::{Task, TaskRef};
 
 pub use self::builder::Builder;
 pub use self::join_handle::JoinHandle;
@@ -144,17 +144,18 @@ where
 }
 
 /// Makes a green thread that some hub is to adopt, or a job for the pool of OS threads (which `job` names in reports), and its
-/// handle; see [`packet::without_home`].
+/// handle; see [`packet::without_home`]. `on_end` is called by whoever has run or withdrawn it.
 pub(crate) fn without_home<F, T>(
     f: F,
     site: &'static Location<'static>,
     job: Option<&'static &'static str>,
+    on_end: impl FnOnce(&Task, bool) + Send + 'static,
 ) -> (TaskRef, JoinHandle<T>)
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let (task, packet) = packet::without_home(f, site, job);
+    let (task, packet) = packet::without_home(f, site, job, on_end);
     (task, JoinHandle::new(packet))
 }
 

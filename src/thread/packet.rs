@@ -96,11 +96,11 @@ pub(super) struct Packet<T> {
 
 /// A packet with its closure.
 #[repr(C)]
-struct Spawned<F, T> {
+struct Spawned<F, T, E> {
     packet: Packet<T>,
-    closure: UnsafeCell<ManuallyDrop<F>>,
-    /// Runs when the closure and, if nobody wants it, the result are gone; then the scope's frame is no longer needed.
-    on_end: fn(&Task, panicked: bool),
+    /// The closure, and what is called, with whether it panicked, when that and, if nobody wants it, the result are gone:
+    /// then the scope's frame is no longer needed.
+    closures: UnsafeCell<ManuallyDrop<(F, E)>>,
 }
 
 /// A reference to a packet, which keeps it alive.
@@ -114,13 +114,10 @@ pub(super) struct PacketRef<T> {
 /// # Safety
 ///
 /// The caller must see to it that what `F` and `T` borrow outlives the call of `on_end`, and for `T` the packet's last use.
-pub(super) unsafe fn spawn<F, T>(
-    f: F,
-    options: Spawn,
-    on_end: fn(&Task, panicked: bool),
-) -> io::Result<PacketRef<T>>
+pub(super) unsafe fn spawn<F, T, E>(f: F, options: Spawn, on_end: E) -> io::Result<PacketRef<T>>
 where
     F: FnOnce() -> T,
+    E: FnOnce(&Task, bool),
 {
     let hub = hub::try_here()?;
     let class = match options.stack_size {
@@ -139,7 +136,7 @@ where
                 // SAFETY: the hub has not taken its reference, nor will it run the closure.
                 unsafe {
                     drop(TaskRef::from_raw(task.as_ptr()));
-                    drop(Spawned::<F, T>::take_closure(task.as_ptr()));
+                    drop(Spawned::<F, T, E>::take_closures(task.as_ptr()));
                 }
                 return Err(error);
             }
@@ -153,14 +150,16 @@ where
 /// Makes a packet for which it is not settled who will run it. Returns the reference of who will, and that of the handle.
 ///
 /// The former must be run, or adopted by a hub, or withdrawn; merely dropped, it would leave its joiners waiting.
-pub(super) fn without_home<F, T>(
+pub(super) fn without_home<F, T, E>(
     f: F,
     site: &'static Location<'static>,
     job: Option<&'static &'static str>,
+    on_end: E,
 ) -> (TaskRef, PacketRef<T>)
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
+    E: FnOnce(&Task, bool) + Send + 'static,
 {
     let origin = Origin {
         id: hub::id_for_task(),
@@ -171,9 +170,9 @@ where
         // Whoever runs it may be on another OS thread, which values cannot be taken to.
         locals: Locals::new(),
     };
-    let task = Task::without_home(const { &Spawned::<F, T>::VTABLE_WITHOUT_HOME }, origin);
+    let task = Task::without_home(const { &Spawned::<F, T, E>::VTABLE_WITHOUT_HOME }, origin);
     // Not from a hub's blocks: they would pile up where such tasks end, and never come back to where they are made.
-    let spawned = Box::new(Spawned::new(task, job, f, |_, _| ()));
+    let spawned = Box::new(Spawned::new(task, job, f, on_end));
     let packet = NonNull::from(Box::leak(spawned)).cast::<Packet<T>>();
     // SAFETY: of the two references that a new task counts, one is for who will run it and one for the handle.
     let (task, handle) = unsafe {
@@ -186,7 +185,7 @@ where
     (task, PacketRef { thread, packet })
 }
 
-impl<F: FnOnce() -> T, T> Spawned<F, T> {
+impl<F: FnOnce() -> T, T, E: FnOnce(&Task, bool)> Spawned<F, T, E> {
     const VTABLE: Vtable = Vtable {
         run: Self::run,
         free: Self::free,
@@ -197,13 +196,7 @@ impl<F: FnOnce() -> T, T> Spawned<F, T> {
         free: Self::free_boxed,
     };
 
-    fn allocate(
-        hub: &Hub,
-        f: F,
-        options: Spawn,
-        class: Class,
-        on_end: fn(&Task, bool),
-    ) -> NonNull<Task> {
+    fn allocate(hub: &Hub, f: F, options: Spawn, class: Class, on_end: E) -> NonNull<Task> {
         let origin = Origin {
             id: hub.next_id(),
             name: options.name,
@@ -220,12 +213,7 @@ impl<F: FnOnce() -> T, T> Spawned<F, T> {
         place.cast()
     }
 
-    fn new(
-        task: Task,
-        job: Option<&'static &'static str>,
-        f: F,
-        on_end: fn(&Task, bool),
-    ) -> Spawned<F, T> {
+    fn new(task: Task, job: Option<&'static &'static str>, f: F, on_end: E) -> Spawned<F, T, E> {
         Spawned {
             packet: Packet {
                 task,
@@ -235,24 +223,23 @@ impl<F: FnOnce() -> T, T> Spawned<F, T> {
                 job,
                 result: UnsafeCell::new(None),
             },
-            closure: UnsafeCell::new(ManuallyDrop::new(f)),
-            on_end,
+            closures: UnsafeCell::new(ManuallyDrop::new((f, on_end))),
         }
     }
 
     /// # Safety
     ///
     /// Once, by whoever is going to run or drop the closure.
-    unsafe fn take_closure(task: NonNull<Task>) -> F {
-        // SAFETY: the task is the head of a `Spawned<F, T>`, and the closure is still there, by the caller's contract.
-        unsafe { ManuallyDrop::take(&mut *task.cast::<Self>().as_ref().closure.get()) }
+    unsafe fn take_closures(task: NonNull<Task>) -> (F, E) {
+        // SAFETY: the task is the head of a `Spawned<F, T, E>`, and the closures are still there, by the caller's contract.
+        unsafe { ManuallyDrop::take(&mut *task.cast::<Self>().as_ref().closures.get()) }
     }
 
     unsafe fn run(task: NonNull<Task>) {
         // SAFETY: the function is in the table of tasks that `allocate` made.
         let this = unsafe { task.cast::<Self>().as_ref() };
         // SAFETY: tasks are run once.
-        let f = unsafe { Self::take_closure(task) };
+        let (f, on_end) = unsafe { Self::take_closures(task) };
         let task = &this.packet.task;
         // A large result is moved as seldom as can be: each move is a copy on this stack in builds that are not optimised.
         let mut result = if task.killed.get() {
@@ -270,7 +257,7 @@ impl<F: FnOnce() -> T, T> Spawned<F, T> {
         hub::destroy_locals(task);
         this.packet.finish(result);
         hub::clear_locals(task);
-        (this.on_end)(task, panicked);
+        on_end(task, panicked);
     }
 
     unsafe fn free(task: NonNull<Task>) {
