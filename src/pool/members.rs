@@ -192,15 +192,11 @@ impl Members {
 
 impl Register {
     fn includes_caller(&self) -> bool {
-        if self.members.is_empty() {
-            return false;
-        }
-        let caller = thread::current().id();
         let mut members = self
             .members
             .iter()
             .filter_map(|(_, member)| member.as_ref());
-        members.any(|member| member.id() == caller)
+        members.any(Thread::is_current)
     }
 }
 

@@ -171,13 +171,53 @@ fn dropping_it_while_the_feeder_gets_room_spawns_nothing_more() {
     let _limit = TimeLimit::start(LIMIT);
     let pool = Pool::new(1);
     let holder = pool.spawn(thread::park);
-    let results = pool.imap(0.., |n: u32| unreachable!("item {n} is not wanted"));
+    let has_run = Rc::new(Cell::new(false));
+    let flag = Rc::clone(&has_run);
+    let results = pool.imap(0.., move |_: u32| flag.set(true));
     settle();
-    holder.kill();
-    assert!(pool.is_full(), "the feeder has not had its turn");
+    holder.kill_nowait();
+    yield_now();
+    assert!(
+        pool.is_empty() && pool.is_full(),
+        "the feeder has not had its turn"
+    );
     drop(results);
     settle();
+    assert!(!has_run.get());
+    assert_eq!(Rc::strong_count(&has_run), 1);
     assert_eq!(pool.free_count(), 1);
+}
+
+#[test]
+fn dropping_it_ends_an_input_that_waits() {
+    let _limit = TimeLimit::start(LIMIT);
+    let token = Rc::new(());
+    let captured = Rc::clone(&token);
+    let items = std::iter::from_fn(move || {
+        let _captured = &captured;
+        thread::park();
+        Some(())
+    });
+    let results = Pool::new(1).imap(items, |()| ());
+    settle();
+    drop(results);
+    settle();
+    assert_eq!(Rc::strong_count(&token), 1);
+}
+
+#[test]
+fn an_input_that_exceeds_a_limit_is_not_taken_for_one_that_ended() {
+    let _limit = TimeLimit::start(LIMIT);
+    let items = (0..9).inspect(|n| {
+        let _limit = greenhub::Timeout::start(SHORT);
+        if *n == 2 {
+            thread::park();
+        }
+    });
+    let mut results = Pool::new(1).imap(items, |n| n);
+    assert_eq!((results.next(), results.next()), (Some(0), Some(1)));
+    assert!(panic_of(&mut results).contains("was killed"));
+    assert_eq!(results.next(), None);
 }
 
 #[test]
