@@ -49,7 +49,7 @@ pub struct Group {
 }
 
 /// What a group does for a green thread that it did not spawn.
-struct Added<T>(JoinHandle<T>);
+struct Added<T>(Rc<JoinHandle<T>>);
 
 impl Group {
     /// An empty group.
@@ -109,8 +109,8 @@ impl Group {
 
     /// Takes in a green thread that has been spawned elsewhere, possibly on another OS thread. Its result is dropped.
     ///
-    /// A member of this group waits for its end, and kills it when it is killed itself. As `spawn`, the group of a
-    /// [`Pool`](super::Pool) waits for room; the green thread is detached if the caller is killed meanwhile.
+    /// The member is a [link](JoinHandle::link) to it, which takes no stack, and kills it when it is killed itself. As `spawn`,
+    /// the group of a [`Pool`](super::Pool) waits for room; the green thread is detached if the caller is killed meanwhile.
     ///
     /// # Panics
     ///
@@ -128,8 +128,9 @@ impl Group {
     #[track_caller]
     pub fn add<T: 'static>(&self, handle: JoinHandle<T>) {
         let seat = self.members.take_patiently();
-        let added = Added(handle);
-        seat.spawn(Location::caller(), move || added.0.wait());
+        let handle = Rc::new(handle);
+        let added = Added(Rc::clone(&handle));
+        seat.link(&handle, move || drop(added));
     }
 
     /// The number of members.

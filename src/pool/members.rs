@@ -223,6 +223,18 @@ impl Seat {
         handle
     }
 
+    /// Spawns a member that starts when the green thread of `handle` has ended.
+    #[track_caller]
+    pub(super) fn link<F, T>(self, handle: &JoinHandle<T>, f: F)
+    where
+        F: FnOnce() + 'static,
+    {
+        let (members, key) = (Rc::clone(&self.members), self.key);
+        let member = self.member(f);
+        let link = handle.link(move |_, _| member.run());
+        members.admit(key, link.thread());
+    }
+
     /// Spawns a member that may borrow what outlives the scope.
     pub(super) fn spawn_scoped<'scope, F>(
         self,

@@ -309,10 +309,12 @@ fn a_green_thread_that_was_added_is_a_member_until_it_ends() {
     let thread = first.thread().clone();
     group.add(first);
     group.add(spawn(|| panic!("expected")));
+    assert_eq!(group.len(), 2);
     let ended = spawn(|| 1);
-    yield_now();
+    settle();
+    assert_eq!(group.len(), 1, "the one that panicked has gone");
     group.add(ended);
-    assert_eq!(group.len(), 2, "the one that panicked has gone");
+    assert_eq!(group.len(), 2);
     settle();
     assert_eq!(group.len(), 1);
     thread.unpark();
