@@ -488,3 +488,41 @@ fn channels_and_events_work_between_hubs() {
     assert_eq!(consumer.join().unwrap(), (0..1_000).collect::<Vec<_>>());
     hubs.join();
 }
+
+#[test]
+fn locks_are_shared_between_hubs() {
+    use greenhub::sync::{Condvar, Mutex, Semaphore};
+    let _limit = TimeLimit::start(LIMIT);
+    let hubs = Hubs::new(2);
+    let (count, permits) = (
+        Arc::new((Mutex::new(0), Condvar::new())),
+        Arc::new(Semaphore::new(3)),
+    );
+    let inside = Arc::new(AtomicUsize::new(0));
+    for n in 0..40 {
+        let (count, permits, inside) = (
+            Arc::clone(&count),
+            Arc::clone(&permits),
+            Arc::clone(&inside),
+        );
+        hubs.spawn_on(n % 2, move || {
+            for _ in 0..25 {
+                let permit = permits.acquire();
+                assert!(inside.fetch_add(1, Ordering::SeqCst) < 3);
+                yield_now();
+                inside.fetch_sub(1, Ordering::SeqCst);
+                drop(permit);
+                // Held across a switch.
+                let mut count_now = count.0.lock().unwrap();
+                let before = *count_now;
+                yield_now();
+                *count_now = before + 1;
+                count.1.notify_one();
+            }
+        });
+    }
+    let all = count
+        .1
+        .wait_while(count.0.lock().unwrap(), |count| *count < 1_000);
+    assert_eq!(*all.unwrap(), 1_000);
+}
