@@ -20,6 +20,9 @@ static TURNS: Mutex<()> = Mutex::new(());
 /// Threads that the harness and the time limits may start meanwhile.
 const SLACK: usize = 10;
 
+/// The most OS threads that look names up.
+const RESOLVERS: usize = 16;
+
 fn my_turn() -> MutexGuard<'static, ()> {
     TURNS
         .lock()
@@ -169,13 +172,15 @@ fn lookups_leave_few_threads() {
     for _ in 0..300 {
         assert!(("localhost", 1).to_socket_addrs().unwrap().next().is_some());
     }
-    assert!(entries("/proc/self/task") <= before + SLACK);
+    // A thread that has just answered may not be idle again when the next look-up comes.
+    let after = entries("/proc/self/task");
+    assert!(after <= before + RESOLVERS, "{after} threads");
     let many: Vec<_> = (0..300)
         .map(|_| spawn(|| ("localhost", 1).to_socket_addrs().unwrap().count()))
         .collect();
     yield_now();
     let during = entries("/proc/self/task");
-    assert!(during <= before + 100, "{during} threads");
+    assert!(during <= before + RESOLVERS, "{during} threads");
     for lookup in many {
         assert!(lookup.join().unwrap() > 0);
     }
