@@ -56,7 +56,11 @@ pub(crate) fn park(
 ) -> Result<(), TimedOut> {
     let hub = hub::here();
     let task = hub.running();
-    meet_interruption(&hub, task);
+    if task.interrupted.get() && may_be_unwound(&hub, task) {
+        // It may hold a lock, and `unwind` may let others run.
+        drop(publish);
+        unwind(&hub, task);
+    }
     match suspend(&hub, task, wait, reason, deadline, publish) {
         Ok(Outcome::Notified) => Ok(()),
         Ok(Outcome::TimedOut) => {
@@ -100,24 +104,24 @@ pub(crate) fn unwind_if_interrupted() {
 pub(crate) fn is_interrupted() -> bool {
     let hub = hub::here();
     let task = hub.running();
-    task.interrupted.get() && task.interruption().is_some() && !hub.is_unwinding(task)
+    task.interrupted.get() && may_be_unwound(&hub, task)
 }
 
 /// As `unwind_if_interrupted`, for `task`, the running one.
 #[inline(always)]
 fn meet_interruption(hub: &hub::Hub, task: &Task) {
-    if task.interrupted.get() {
-        unwind_unless_barred(hub, task);
-    }
-}
-
-#[cold]
-fn unwind_unless_barred(hub: &hub::Hub, task: &Task) {
-    if task.interruption().is_some() && !hub.is_unwinding(task) {
+    if task.interrupted.get() && may_be_unwound(hub, task) {
         unwind(hub, task);
     }
 }
 
+/// Whether nothing keeps the running task, which was interrupted, from being unwound.
+#[cold]
+fn may_be_unwound(hub: &hub::Hub, task: &Task) -> bool {
+    task.interruption().is_some() && !hub.is_unwinding(task)
+}
+
+/// Unwinds the running task. The caller must not hold a lock.
 #[cold]
 fn unwind(hub: &hub::Hub, task: &Task) -> ! {
     require_unwinding("a kill");

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use greenhub::event::Event;
 use greenhub::net::{TcpListener, TcpStream, ToSocketAddrs};
 use greenhub::thread::{self, JoinHandle, Killed, Outcome};
 use greenhub::{killall, sleep, spawn, spawn_later, timeout, yield_now};
@@ -927,6 +928,26 @@ fn one_that_swallows_all_kills_does_not_keep_the_others_from_running() {
     yield_now();
     assert!(!handle.kill_timeout(Duration::from_millis(5)));
     give_up.set(true);
+    handle.join().unwrap();
+}
+
+#[test]
+fn one_that_swallows_all_kills_holds_no_lock_while_others_run() {
+    let _limit = TimeLimit::start(LIMIT);
+    let event = Rc::new(Event::new());
+    let shared = Rc::clone(&event);
+    let handle = spawn(
+        move || {
+            while catch_unwind(AssertUnwindSafe(|| shared.wait())).is_err() {}
+        },
+    );
+    yield_now();
+    handle.kill_nowait();
+    for _ in 0..10 {
+        yield_now();
+        assert!(!event.wait_timeout(Duration::from_micros(10)));
+    }
+    event.set();
     handle.join().unwrap();
 }
 
