@@ -86,9 +86,15 @@ pub fn command(scenario: &str) -> Command {
 
 /// Runs a scenario to its end, with these environment variables.
 pub fn run(scenario: &str, variables: &[(&str, &str)]) -> Ended {
+    let mut command = command(scenario);
+    command.envs(variables.iter().copied());
+    run_to_end(scenario, command)
+}
+
+/// Runs another program to its end.
+pub fn run_to_end(scenario: &str, mut command: Command) -> Ended {
     let start = Instant::now();
-    let mut child = command(scenario)
-        .envs(variables.iter().copied())
+    let mut child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
