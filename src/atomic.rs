@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+pub(crate) use std::sync::atomic::{
+    AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+};
 pub(crate) use std::thread_local;
 
 pub(crate) use parking_lot::{Mutex, MutexGuard};

@@ -11,7 +11,7 @@
 //!
 //! # Why no task is left lying while a hub sleeps
 //!
-//! The handshake is that of the inbox (see `Remote::asleep`), with this queue as a second inbox of every hub. A hub says that it
+//! The handshake is that of the inbox (see `Doorbell`), with this queue as a second inbox of every hub. A hub says that it
 //! sleeps, fences, and only then looks at the queue; `push` puts the task in, fences, and only then looks for a hub that
 //! sleeps. Of two such sequences one sees the other's store. So either the hub finds the task, or `push` finds the
 //! hub; it then clears that hub's flag, which only one sender can do, and wakes it. One hub is woken, not all.

@@ -14,10 +14,10 @@
 //! # The files
 //!
 //! `run` resumes tasks, for as long as `batch` allows; `poll` looks at events, messages and timers in between, and waits.
-//! `current` finds the hub of a thread, `remote` is what other threads see of it. `root` makes the root task, `cancel` and
-//! `exit` unwind tasks, `locals` destroys the variables that they leave, `deadlock` decides that nothing can happen any
-//! more, `overflow` reports a stack that is too small. `injector` is where several hubs get fresh tasks from. `workers` and
-//! `blocks` keep stacks and memory for reuse, `sinks` knows where events go.
+//! `current` finds the hub of a thread, `remote` with its `doorbell` is what other threads see. `root` makes the root task,
+//! `cancel` and `exit` unwind tasks, `locals` destroys the variables that they leave, `deadlock` decides that nothing can
+//! happen any more, `overflow` reports a stack that is too small. `injector` is where several hubs get fresh tasks from.
+//! `workers` and `blocks` keep stacks and memory for reuse, `sinks` knows where events go.
 //!
 //! # Why a hub cannot be re-entered
 //!
@@ -32,6 +32,7 @@ mod cancel;
 mod current;
 mod deadlock;
 mod destructors;
+mod doorbell;
 mod exit;
 mod injector;
 mod locals;

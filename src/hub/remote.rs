@@ -1,15 +1,16 @@
-//! The part of a hub that other threads may touch: its inbox, its epoll instance, and whether it sleeps.
+//! The part of a hub that other threads may touch: its inbox, its epoll instance, and whether it sleeps (see `doorbell`).
 #![allow(unsafe_code)]
 
 use std::collections::BTreeMap;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, Weak};
 
 use crossbeam_queue::SegQueue;
 use parking_lot::Mutex;
 use rustix::process::Pid;
 
+use super::doorbell::Doorbell;
 use crate::poller::Poller;
 use crate::task::{Farewell, Home, Task, TaskRef};
 
@@ -40,14 +41,7 @@ pub(crate) struct Remote {
     /// The hub's OS thread.
     pub(super) thread: Pid,
     inbox: SegQueue<Message>,
-    /// Whether the hub may be waiting for events with an inbox that it found empty.
-    ///
-    /// Set by the hub before it waits, cleared by the hub when it is back, or by the one sender that thereby takes on
-    /// the duty to wake the poller. A message cannot be overlooked: the hub stores `true`, fences, and only then looks into
-    /// the inbox; a sender pushes, fences, and only then looks at this flag. Of two such sequences at least one sees the
-    /// other's store (both fences are sequentially consistent), so either the hub finds the message and does not
-    /// wait, or the sender finds `true` and wakes it. A hub that is awake costs a sender no system call.
-    asleep: AtomicBool,
+    doorbell: Doorbell,
     pub(crate) poller: Poller,
 }
 
@@ -60,7 +54,7 @@ impl Remote {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             thread: rustix::thread::gettid(),
             inbox: SegQueue::new(),
-            asleep: AtomicBool::new(false),
+            doorbell: Doorbell::new(),
             poller,
         });
         HUBS.lock().insert(remote.id, Arc::downgrade(&remote));
@@ -84,8 +78,7 @@ impl Remote {
 
     /// Wakes the hub if it sleeps and nobody else is about to wake it. Returns whether this call did.
     pub(super) fn rouse(&self) -> bool {
-        let was_asleep =
-            self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel);
+        let was_asleep = self.doorbell.has_to_ring();
         if was_asleep {
             let woken = self.poller.wake();
             debug_assert!(woken.is_ok(), "an eventfd can always be written to");
@@ -99,23 +92,17 @@ impl Remote {
 
     /// Announces that the hub is about to wait. Returns whether it may: nothing has been sent to it meanwhile.
     pub(super) fn fall_asleep(&self) -> bool {
-        self.asleep.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-        if self.inbox.is_empty() {
-            return true;
-        }
-        self.wake_up();
-        false
+        self.doorbell.fall_asleep(|| self.inbox.is_empty())
     }
 
     /// Notes that the hub is back. What was done before somebody woke it is visible after this.
     pub(super) fn wake_up(&self) {
-        self.asleep.swap(false, Ordering::Acquire);
+        self.doorbell.wake_up();
     }
 
     /// Whether the hub waits and nobody has woken it.
     pub(super) fn is_asleep(&self) -> bool {
-        self.asleep.load(Ordering::Acquire)
+        self.doorbell.is_asleep()
     }
 }
 

@@ -67,8 +67,8 @@ use std::ops::Deref;
 use std::os::fd::RawFd;
 use std::panic::Location;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use crate::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::coroutine::Worker;
 use crate::stack::Class;
 use crate::timer::TimerId;
