@@ -460,7 +460,9 @@ impl Task {
 
     /// Makes the token available and ends a wait in `park`. Returns whether the caller has to schedule the task.
     pub(crate) fn unpark(&self) -> bool {
-        self.token.store(true, Ordering::SeqCst);
+        // A store would do for the token, but not for two that unpark: whoever takes the token of the second must see what the
+        // first one did as well, and only a chain of read-modify-writes hands that on.
+        self.token.swap(true, Ordering::SeqCst);
         self.end_any_wait(&[PARKED], Outcome::Notified)
     }
 
