@@ -160,10 +160,6 @@ impl<T, const LINES: usize> WaitQueue<T, LINES> {
     pub(crate) fn into_inner(self) -> T {
         self.inner.into_inner().value
     }
-
-    pub(crate) fn get_mut(&mut self) -> &mut T {
-        &mut self.inner.get_mut().value
-    }
 }
 
 impl<'a, T, const LINES: usize> Guard<'a, T, LINES> {

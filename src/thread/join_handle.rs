@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::fmt;
 use std::panic::Location;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::{Duration, Instant};
 
 use super::packet::PacketRef;
@@ -35,6 +36,9 @@ pub struct JoinHandle<T> {
 unsafe impl<T: Send> Send for JoinHandle<T> {}
 // SAFETY: as above; through a shared handle one can wait, but not take the result.
 unsafe impl<T: Send> Sync for JoinHandle<T> {}
+
+impl<T> UnwindSafe for JoinHandle<T> {}
+impl<T> RefUnwindSafe for JoinHandle<T> {}
 
 impl<T> JoinHandle<T> {
     pub(super) fn new(packet: PacketRef<T>) -> Self {
