@@ -163,6 +163,7 @@ where
         entries,
         ready,
         deadline,
+        is_over: false,
     };
     for (index, entry) in waiting.entries.iter().enumerate() {
         if !entry.watch() {
@@ -182,6 +183,8 @@ pub struct Iwait<W: Waitable> {
     left: usize,
     external: bool,
     deadline: Option<Instant>,
+    /// Whether the deadline has ended a wait.
+    is_over: bool,
 }
 
 type Ready = WaitQueue<VecDeque<usize>>;
@@ -235,19 +238,19 @@ impl<W: Waitable> Iterator for Iwait<W> {
     fn next(&mut self) -> Option<usize> {
         while self.left > 0 {
             let mut ready = self.ready.lock();
-            let Some(index) = ready.pop_front() else {
-                let reason = Reason::First {
-                    external: self.external,
-                };
-                if ready.wait(reason, self.deadline).is_err() {
-                    self.left = 0;
+            if let Some(index) = ready.pop_front() {
+                drop(ready);
+                if self.entries[index].stays_ready() {
+                    self.left -= 1;
+                    return Some(index);
                 }
-                continue;
-            };
-            drop(ready);
-            if self.entries[index].stays_ready() {
-                self.left -= 1;
-                return Some(index);
+            } else if self.is_over {
+                self.left = 0;
+            } else {
+                let external = self.external;
+                let waited = ready.wait(Reason::First { external }, self.deadline);
+                // What became ready until this task got its turn is still reported.
+                self.is_over = waited.is_err();
             }
         }
         None

@@ -27,19 +27,38 @@ fn sleepers<const N: usize>(millis: [u64; N]) -> [JoinHandle<u64>; N] {
     })
 }
 
+/// Green threads that are parked, and one that lets them end in this order.
+fn parked(count: usize, order: impl IntoIterator<Item = usize>) -> Vec<JoinHandle<()>> {
+    let handles: Vec<_> = (0..count).map(|_| spawn(thread::park)).collect();
+    let threads: Vec<_> = order
+        .into_iter()
+        .map(|index| handles[index].thread().clone())
+        .collect();
+    spawn(move || {
+        for thread in threads {
+            yield_now();
+            thread.unpark();
+        }
+    });
+    handles
+}
+
 #[test]
 fn wait_returns_when_as_many_as_asked_for_are_ready() {
     let _limit = TimeLimit::start(LIMIT);
-    let handles = sleepers([40, 10, 25, 60_000]);
+    let handles = parked(4, [1, 2, 0]);
     assert_eq!(wait(&handles, Some(0), None), []);
     assert_eq!(wait(&handles, Some(1), None), [1]);
     assert_eq!(wait(&handles, Some(3), None), [1, 2, 0]);
     // Those that are ready come first, in their own order, and no more than asked for.
     assert_eq!(wait(&handles, Some(2), None), [0, 1]);
     assert_eq!(wait(&handles, Some(2), Some(Duration::ZERO)), [0, 1]);
-    let [_, second, _, last] = handles;
-    assert_eq!(second.join().unwrap(), 10, "nothing was taken");
-    last.kill();
+    for (index, handle) in handles.into_iter().enumerate() {
+        match index {
+            3 => handle.kill(),
+            _ => handle.join().unwrap(),
+        }
+    }
 }
 
 #[test]
@@ -200,7 +219,7 @@ fn permits_are_seen_by_several_that_wait_for_them() {
 #[test]
 fn iwait_yields_in_the_order_of_completion() {
     let _limit = TimeLimit::start(LIMIT);
-    let handles = sleepers([30, 10, 40, 20]);
+    let handles = parked(4, [1, 3, 0, 2]);
     let mut seen = Vec::new();
     for index in iwait(&handles, None, None) {
         assert!(handles[index].is_finished());
@@ -215,41 +234,65 @@ fn iwait_yields_in_the_order_of_completion() {
 #[test]
 fn iwait_ends_with_its_time_and_for_good() {
     let _limit = TimeLimit::start(LIMIT);
-    let handles = sleepers([5, 50]);
+    let (first, second) = (spawn(|| ()), spawn(thread::park));
     let limit = Duration::from_millis(20);
     let start = Instant::now();
-    let mut waiting = iwait(&handles, None, Some(limit));
+    let mut waiting = iwait([&first, &second], None, Some(limit));
     assert_eq!(waiting.next(), Some(0));
     assert_eq!(waiting.next(), None);
     assert!(start.elapsed() >= limit);
-    handles[1].wait();
+    second.thread().unpark();
+    second.wait();
     assert_eq!(waiting.next(), None);
+}
+
+#[test]
+fn what_is_ready_when_the_time_is_up_counts() {
+    let _limit = TimeLimit::start(LIMIT);
+    let end = Instant::now() + Duration::from_millis(10);
+    let handles: Vec<_> = (0..3)
+        .map(|_| spawn(move || thread::sleep_until(end)))
+        .collect();
+    let parked = spawn(thread::park);
+    yield_now();
+    let waiting = iwait(
+        handles.iter().chain([&parked]),
+        None,
+        Some(Duration::from_millis(20)),
+    );
+    // The hub sees that both points in time have passed, in one look at its timers.
+    spawn_blocking_nap(Duration::from_millis(30));
+    assert!(waiting.eq(0..3));
+    parked.kill();
+}
+
+/// A green thread that keeps the hub from looking at anything for a while.
+fn spawn_blocking_nap(nap: Duration) {
+    spawn(move || std::thread::sleep(nap));
 }
 
 #[test]
 fn ten_thousand_are_waited_for_in_linear_time() {
     let _limit = TimeLimit::start(LIMIT);
-    // Each ends in a turn of its own, so that the one that waits is woken for each: with work proportional to the number
-    // each time this would be a hundred million steps more for the long list than for a hundred short ones.
+    let handles = parked(10_000, 0..10_000);
+    assert!(iwait(&handles, None, None).eq(0..10_000));
+
+    // Each is ready when the one before has been reported. With work proportional to the number each time, this would take
+    // a hundred times as long for the long list as for a hundred short ones.
     let run = |count: usize| {
-        let handles: Vec<_> = (0..count).map(|_| spawn(thread::park)).collect();
-        yield_now();
-        let threads: Vec<_> = handles
-            .iter()
-            .map(|handle| handle.thread().clone())
-            .collect();
+        let events: Vec<_> = (0..count).map(|_| Event::new()).collect();
         let start = Instant::now();
-        let mut waiting = iwait(&handles, None, None);
-        for (n, thread) in threads.iter().enumerate() {
-            thread.unpark();
+        let mut waiting = iwait(&events, None, None);
+        for (n, event) in events.iter().enumerate() {
+            event.set();
             assert_eq!(waiting.next(), Some(n));
         }
         assert_eq!(waiting.next(), None);
         start.elapsed()
     };
-    let linear = (0..5).any(|_| {
+    let linear = (0..10).any(|_| {
         let many: Duration = (0..100).map(|_| run(100)).sum();
-        run(10_000) < many * 10
+        run(10_000) < many * 20
     });
     assert!(linear);
 }
