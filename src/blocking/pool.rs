@@ -401,11 +401,14 @@ impl Idle {
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.shared.state.lock();
+        let (threads, idle, queued) = (state.threads, state.idle.len(), state.jobs.len());
+        // What is written to belongs to the program: it may wait, or use this very pool.
+        drop(state);
         f.debug_struct("Pool")
             .field("name", &self.shared.config.name)
-            .field("threads", &state.threads)
-            .field("idle", &state.idle.len())
-            .field("queued", &state.jobs.len())
+            .field("threads", &threads)
+            .field("idle", &idle)
+            .field("queued", &queued)
             .finish_non_exhaustive()
     }
 }

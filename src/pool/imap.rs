@@ -331,8 +331,10 @@ impl<T> RefUnwindSafe for IMap<T> {}
 
 impl<T> fmt::Debug for IMap<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // As for a scope, not locked while it is formatted.
+        let pending = self.shared.buffer.lock().pending;
         f.debug_struct("IMap")
-            .field("pending", &self.shared.buffer.lock().pending)
+            .field("pending", &pending)
             .finish_non_exhaustive()
     }
 }

@@ -428,8 +428,10 @@ impl RefUnwindSafe for Scope<'_, '_> {}
 
 impl fmt::Debug for Scope<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not locked while it is formatted: what is written to belongs to the program, and may wait.
+        let running = *self.state.running.lock();
         f.debug_struct("Scope")
-            .field("running", &*self.state.running.lock())
+            .field("running", &running)
             .finish_non_exhaustive()
     }
 }
