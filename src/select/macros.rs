@@ -129,7 +129,7 @@ macro_rules! __select {
 
     (@start $names:tt [{[$operation:ident $arguments:tt $($pattern:tt)+] $body:tt} $($rest:tt)*] $or_default:tt) => {
         match $crate::select::$operation $arguments {
-            arm => $crate::__select!(@start [$names arm] [$($rest)*] $or_default),
+            mut arm => $crate::__select!(@start [$names arm] [$($rest)*] $or_default),
         }
     };
     (@start $names:tt [] $or_default:tt) => { $crate::__select!(@wait [] $names $or_default) };
@@ -139,7 +139,7 @@ macro_rules! __select {
         $crate::__select!(@wait [$name $($names)*] $before $or_default)
     };
     (@wait [$($names:ident)*] [] $or_default:tt) => {{
-        $crate::select::run(&mut [$(&$names),*], $or_default);
+        $crate::select::run(&mut [$(&mut $names),*], $or_default);
         $crate::__select!(@results $($names)*)
     }};
 

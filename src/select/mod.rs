@@ -117,8 +117,16 @@ mod sealed {
 }
 
 /// Waits until one of the arms has won, in fair order, or, if `or_default`, returns whether one has at once.
+///
+/// The borrows are exclusive, for an arm that two green threads wait with would stand in its line twice:
+///
+/// ```compile_fail,E0308
+/// let queue = greenhub::queue::Queue::<u32>::new();
+/// let arm = greenhub::select::get(&queue);
+/// greenhub::select::run(&mut [&arm], false);
+/// ```
 #[doc(hidden)]
-pub fn run(arms: &mut [&dyn Line], or_default: bool) -> bool {
+pub fn run(arms: &mut [&mut dyn Line], or_default: bool) -> bool {
     if or_default {
         shuffle(arms);
         return arms.iter().any(|arm| arm.attempt());
@@ -141,7 +149,7 @@ pub fn run(arms: &mut [&dyn Line], or_default: bool) -> bool {
 }
 
 /// Waits until the wait is ended for one of the arms. Returns whether that has won with it.
-fn wait_in_all(arms: &[&dyn Line]) -> bool {
+fn wait_in_all(arms: &[&mut dyn Line]) -> bool {
     let deadline = arms.iter().filter_map(|arm| arm.deadline()).min();
     let external = arms.iter().any(|arm| arm.is_external());
     let withdraw = || arms.iter().fold(false, |won, arm| arm.withdraw() | won);
@@ -171,7 +179,7 @@ fn wait_in_all(arms: &[&dyn Line]) -> bool {
 }
 
 /// Brings the arms into a random order, every one of which is equally likely.
-fn shuffle(arms: &mut [&dyn Line]) {
+fn shuffle(arms: &mut [&mut dyn Line]) {
     for left in (2..=arms.len()).rev() {
         arms.swap(left - 1, random_below(left));
     }
