@@ -1132,6 +1132,22 @@ mod scopes {
     use thread::scope;
 
     #[test]
+    fn one_that_passes_a_kill_on_has_not_panicked() {
+        let _limit = TimeLimit::start(LIMIT);
+        let pass_on = || {
+            let inner = spawn(thread::park);
+            inner.kill();
+            if let Err(payload) = inner.join() {
+                resume_unwind(payload);
+            }
+        };
+        thread::scope(|scope| {
+            killed(scope.spawn(pass_on).join());
+            scope.spawn(pass_on);
+        });
+    }
+
+    #[test]
     fn children_are_killed_one_by_one() {
         let _limit = TimeLimit::start(LIMIT);
         let dropped = Cell::new(0);

@@ -483,6 +483,10 @@ fn settle_error(task: &Task, payload: &mut Box<dyn Any + Send>) -> bool {
         *payload = Box::new(Killed::new(Some(Box::new(Elapsed))));
         return false;
     }
+    if payload.is::<Killed>() {
+        // It has joined one that was killed, and passes that on.
+        return false;
+    }
     // The logger is the program's: what it does must not keep the joiners from the result.
     contain(|| log_panic(task, &**payload));
     true
