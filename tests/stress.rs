@@ -17,10 +17,11 @@ use std::time::{Duration, Instant, SystemTime};
 use greenhub::event::{AsyncResult, Event};
 use greenhub::generator::Generator;
 use greenhub::net::{TcpListener, TcpStream};
+use greenhub::pool::{Group, Pool};
 use greenhub::queue::{Channel, JoinableQueue, LifoQueue, PriorityQueue, Queue};
 use greenhub::sync::{Barrier, Condvar, Mutex, ReentrantLock, RwLock, Semaphore, mpsc};
 use greenhub::thread::{self, JoinHandle, Outcome};
-use greenhub::{blocking, sleep, spawn, timeout, yield_now};
+use greenhub::{Hubs, blocking, select, sleep, spawn, timeout, wait, yield_now};
 
 use support::TimeLimit;
 
@@ -208,6 +209,42 @@ macro_rules! queue {
                 _ => get.try_get().ok(),
             },
             move || try_get.try_get().ok(),
+        )
+    }};
+}
+
+/// Two queues of a kind, of which everybody waits for the first that is ready.
+macro_rules! selecting {
+    ($queue:expr) => {{
+        let queues = Arc::new([$queue, $queue]);
+        let [gets, last] = [Arc::clone(&queues), Arc::clone(&queues)];
+        mailbox(
+            move |message, random| {
+                let queue = &queues[random.below(2) as usize];
+                let pause = random.while_();
+                select! {
+                    put(queue, Some(message)) -> result => result.is_ok(),
+                    after(pause) => false,
+                }
+            },
+            move |random| {
+                let [first, second] = &*gets;
+                let pause = random.while_();
+                if random.one_in(4) {
+                    select! {
+                        get(first) -> result => result.ok(),
+                        get(second) -> result => result.ok(),
+                        default => None,
+                    }
+                } else {
+                    select! {
+                        get(first) -> result => result.ok(),
+                        get(second) -> result => result.ok(),
+                        after(pause) => None,
+                    }
+                }
+            },
+            move || last.iter().find_map(|queue| queue.try_get().ok()),
         )
     }};
 }
@@ -518,6 +555,7 @@ fn things() -> Vec<Box<dyn Thing>> {
     let event = Event::new();
     let barrier = Barrier::new(2);
     let tokens = OsMutex::new(Vec::<thread::Thread>::new());
+    let elsewhere = Hubs::new(2);
     vec![
         Box::new(|random: &mut Random| sleep(random.while_())),
         Box::new(|random: &mut Random| {
@@ -630,6 +668,49 @@ fn things() -> Vec<Box<dyn Thing>> {
         queue!(PriorityQueue::bounded(2)),
         queue!(JoinableQueue::bounded(2)),
         queue!(Channel::new()),
+        selecting!(Queue::bounded(1)),
+        selecting!(Channel::new()),
+        Box::new(|random: &mut Random| {
+            let children = [(); 3].map(|()| child(random.while_()));
+            let ready = wait(&children, Some(2), Some(random.while_()));
+            assert!(ready.iter().all(|&index| children[index].is_finished()));
+        }),
+        Box::new(|random: &mut Random| {
+            let pauses = [(); 5].map(|()| random.while_());
+            let slept = Pool::new(2).map(pauses, |pause| {
+                sleep(pause);
+                pause
+            });
+            assert_eq!(slept, pauses);
+        }),
+        Box::new(|random: &mut Random| {
+            let group = Group::new();
+            for _ in 0..3 {
+                let (counted, pause) = (Counted::new(), random.while_());
+                group.spawn(move || {
+                    let _counted = counted;
+                    sleep(pause);
+                });
+            }
+            match random.below(3) {
+                0 => group.join(),
+                1 => group.kill(),
+                _ => drop(group.join_timeout(random.while_())),
+            }
+        }),
+        Box::new(move |random: &mut Random| {
+            let (counted, pause) = (Counted::new(), random.while_());
+            let child = elsewhere.spawn(move || {
+                let _counted = counted;
+                sleep(pause);
+                pause
+            });
+            match random.below(4) {
+                0 => child.kill(),
+                1 => child.kill_nowait(),
+                _ => assert_eq!(child.join().unwrap(), pause),
+            }
+        }),
     ]
 }
 
@@ -691,8 +772,8 @@ impl World {
                     let _ = timeout(outer, || timeout(random.while_(), || thing.act(random)));
                 }
                 _ => {
-                    // A worker that nobody kills must not wait for ever either.
-                    let _ = timeout(Duration::from_millis(5), || thing.act(random));
+                    // Those whom nobody kills must not all wait for ever.
+                    let _ = timeout(Duration::from_millis(2), || thing.act(random));
                 }
             }
         }
@@ -718,24 +799,8 @@ impl World {
                 self.workers.lock().unwrap().push(Arc::clone(&worker));
                 own.push(worker);
             }
-            let Some(victim) = self.take_victim(&mut random) else {
-                continue;
-            };
-            let killer = spawn({
-                let (how, pause) = (random.below(4), random.while_());
-                let world = Arc::clone(self);
-                move || {
-                    match how {
-                        0 => victim.kill(),
-                        1 => victim.kill_nowait(),
-                        2 => drop(victim.kill_timeout(pause)),
-                        _ => drop(timeout(pause, || victim.kill())),
-                    }
-                    world.ended.lock().unwrap().push(victim);
-                }
-            });
-            if random.one_in(4) {
-                killer.kill();
+            for _ in 0..4 {
+                self.kill_somebody(&mut random);
             }
             sleep(random.while_());
         }
@@ -748,6 +813,28 @@ impl World {
         while ALIVE.load(Ordering::Acquire) > 0 {
             assert!(Instant::now() < patience, "green threads do not end");
             sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn kill_somebody(self: &Arc<World>, random: &mut Random) {
+        let Some(victim) = self.take_victim(random) else {
+            return;
+        };
+        let killer = spawn({
+            let (how, pause) = (random.below(4), random.while_());
+            let world = Arc::clone(self);
+            move || {
+                match how {
+                    0 => victim.kill(),
+                    1 => victim.kill_nowait(),
+                    2 => drop(victim.kill_timeout(pause)),
+                    _ => drop(timeout(pause, || victim.kill())),
+                }
+                world.ended.lock().unwrap().push(victim);
+            }
+        });
+        if random.one_in(4) {
+            killer.kill();
         }
     }
 
