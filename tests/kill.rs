@@ -1,11 +1,12 @@
 //! Kills: what they end, what they leave alone, and what everybody sees of them.
 
 mod support;
+#[path = "support/waits.rs"]
+mod waits;
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Debug;
-use std::io::{ErrorKind, Read, Write};
-use std::os::fd::AsFd;
+use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,9 +16,10 @@ use std::time::{Duration, Instant};
 use greenhub::event::Event;
 use greenhub::net::{TcpListener, TcpStream, ToSocketAddrs};
 use greenhub::thread::{self, JoinHandle, Killed, Outcome};
-use greenhub::{killall, sleep, spawn, spawn_later, timeout, yield_now};
+use greenhub::{killall, sleep, spawn, spawn_later, yield_now};
 
 use support::TimeLimit;
+use waits::{WAITS, unanswered};
 
 const LIMIT: Duration = Duration::from_secs(100);
 const FOREVER: Duration = Duration::from_secs(1_000);
@@ -449,168 +451,6 @@ fn killing_oneself_in_a_destructor_while_unwinding_is_put_off() {
     assert_eq!(got_on.get(), 2);
 }
 
-/// An address on loopback that does not answer: its listener's queue is full.
-fn unanswered() -> (std::net::TcpListener, Vec<std::net::TcpStream>) {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    rustix::net::listen(&listener, 0).unwrap();
-    let address = listener.local_addr().unwrap();
-    let mut queued = Vec::new();
-    loop {
-        match std::net::TcpStream::connect_timeout(&address, Duration::from_millis(20)) {
-            Ok(stream) => queued.push(stream),
-            Err(error) => {
-                assert_eq!(error.kind(), ErrorKind::TimedOut);
-                return (listener, queued);
-            }
-        }
-    }
-}
-
-/// A wait that nobody ends, by its name. It calls the function when it has made its preparations.
-type Wait = (&'static str, fn(&dyn Fn()));
-
-const WAITS: [Wait; 24] = [
-    ("park", |ready| {
-        ready();
-        thread::park();
-    }),
-    ("park_timeout", |ready| {
-        ready();
-        thread::park_timeout(FOREVER);
-    }),
-    ("sleep", |ready| {
-        ready();
-        sleep(FOREVER);
-    }),
-    ("sleep_until", |ready| {
-        ready();
-        thread::sleep_until(Instant::now() + FOREVER);
-    }),
-    ("yield_now", |ready| {
-        ready();
-        loop {
-            yield_now();
-        }
-    }),
-    ("read", |ready| {
-        let (mut near, _far) = pair();
-        ready();
-        let _ = near.read(&mut [0]);
-    }),
-    ("read with a time-out", |ready| {
-        let (mut near, _far) = pair();
-        near.set_read_timeout(Some(FOREVER)).unwrap();
-        ready();
-        let _ = near.read(&mut [0]);
-    }),
-    ("peek", |ready| {
-        let (near, _far) = pair();
-        ready();
-        let _ = near.peek(&mut [0]);
-    }),
-    ("write", |ready| {
-        let (mut near, _far) = pair();
-        ready();
-        while near.write(&[0; 1 << 16]).is_ok() {}
-    }),
-    ("accept", |ready| {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        ready();
-        let _ = listener.accept();
-    }),
-    ("connect", |ready| {
-        let (listener, _queued) = unanswered();
-        let address = listener.local_addr().unwrap();
-        ready();
-        let _ = TcpStream::connect(address);
-    }),
-    ("connect_timeout", |ready| {
-        let (listener, _queued) = unanswered();
-        let address = listener.local_addr().unwrap();
-        ready();
-        let _ = TcpStream::connect_timeout(&address, FOREVER);
-    }),
-    ("wait_readable", |ready| {
-        let (reader, _writer) = std::io::pipe().unwrap();
-        ready();
-        let _ = greenhub::io::wait_readable(reader.as_fd(), None);
-    }),
-    ("wait_writable", |ready| {
-        let (near, _far) = pair();
-        near.set_nonblocking(true).unwrap();
-        while (&near).write(&[0; 1 << 16]).is_ok() {}
-        ready();
-        let _ = greenhub::io::wait_writable(near.as_fd(), Some(Instant::now() + FOREVER));
-    }),
-    ("join", |ready| {
-        let other = spawn(thread::park);
-        ready();
-        let _ = other.join();
-    }),
-    ("join_timeout", |ready| {
-        let other = spawn(thread::park);
-        ready();
-        let _ = other.join_timeout(FOREVER);
-    }),
-    ("kill of one that does not die", |ready| {
-        let other = spawn(|| thread::shielded(|| sleep(Duration::from_millis(200))));
-        yield_now();
-        ready();
-        other.kill();
-    }),
-    ("join on another hub", |ready| {
-        let (send, receive) = mpsc::channel();
-        let (end, ended) = mpsc::channel::<()>();
-        let remote = std::thread::spawn(move || {
-            send.send(spawn(thread::park)).unwrap();
-            let _ = ended.recv();
-        });
-        let _ends = OnDrop(|| {
-            let _ = end.send(());
-        });
-        let handle = receive.recv().unwrap();
-        ready();
-        let _ = handle.join();
-        drop(remote);
-    }),
-    ("end of a scope", |ready| {
-        ready();
-        thread::scope(|scope| {
-            scope.spawn(thread::park);
-        });
-    }),
-    ("join in a scope", |ready| {
-        ready();
-        thread::scope(|scope| {
-            let handle = scope.spawn(thread::park);
-            scope.spawn(|| sleep(FOREVER));
-            let _ = handle.join();
-        });
-    }),
-    ("look-ups of a name", |ready| {
-        ready();
-        loop {
-            let _ = ("localhost", 1).to_socket_addrs();
-        }
-    }),
-    ("input and output that never waits", |ready| {
-        let (mut near, mut far) = pair();
-        ready();
-        loop {
-            near.write_all(&[1]).unwrap();
-            far.read_exact(&mut [0]).unwrap();
-        }
-    }),
-    ("inside of time limits", |ready| {
-        ready();
-        let _ = timeout(FOREVER, || timeout(FOREVER * 2, thread::park));
-    }),
-    ("a destructor without unwinding", |ready| {
-        ready();
-        drop(OnDrop(thread::park));
-    }),
-];
-
 /// A green thread that waits so, and whether its destructors have run; once it has got there.
 fn waiting(wait: fn(&dyn Fn())) -> (JoinHandle<()>, Arc<AtomicBool>) {
     let dropped = Arc::new(AtomicBool::new(false));
@@ -631,7 +471,7 @@ fn waiting(wait: fn(&dyn Fn())) -> (JoinHandle<()>, Arc<AtomicBool>) {
 #[test]
 fn every_wait_is_ended_by_a_kill() {
     let _limit = TimeLimit::start(LIMIT);
-    for (name, wait) in WAITS {
+    for &(name, wait) in WAITS {
         let (handle, dropped) = waiting(wait);
         assert!(!handle.is_finished(), "{name}");
         assert!(handle.kill_timeout(Duration::from_secs(30)), "{name}");
@@ -643,7 +483,7 @@ fn every_wait_is_ended_by_a_kill() {
 #[test]
 fn every_wait_is_ended_by_a_kill_from_another_os_thread() {
     let _limit = TimeLimit::start(LIMIT);
-    for (name, wait) in WAITS {
+    for &(name, wait) in WAITS {
         let (send, receive) = mpsc::channel();
         let hub = std::thread::spawn(move || {
             let root = thread::current();
@@ -663,7 +503,7 @@ fn every_wait_is_ended_by_a_kill_from_another_os_thread() {
 #[test]
 fn every_wait_is_ended_by_a_kill_before_it_begins() {
     let _limit = TimeLimit::start(LIMIT);
-    for (name, wait) in WAITS {
+    for &(name, wait) in WAITS {
         let dropped = Rc::new(Cell::new(false));
         let flag = Rc::clone(&dropped);
         let handle = with_own_handle(move |own| {

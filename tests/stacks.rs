@@ -255,8 +255,13 @@ fn mappings_run_out() {
     assert!(error.to_string().contains("max_map_count"), "{error}");
     // A green thread without a reserved stack waits for one instead.
     let late = spawn(|| 5);
+    let killed: thread::JoinHandle<()> = spawn(|| unreachable!("it is killed while it waits"));
     yield_now();
+    // It ends when it gets a stack, on which the destructors of its closure run.
+    assert!(!killed.kill_timeout(Duration::from_millis(1)));
     handles.iter().for_each(|handle| handle.thread().unpark());
+    killed.kill();
+    assert!(killed.join().unwrap_err().is::<thread::Killed>());
     assert!(joinall(handles).iter().all(Result::is_ok));
     assert_eq!(late.join().unwrap(), 5);
     assert!(Builder::new().spawn(|| ()).unwrap().join().is_ok());

@@ -1,22 +1,23 @@
 //! Time limits: around every kind of wait, nested in every order, and beside kills.
 
 mod support;
+#[path = "support/waits.rs"]
+#[allow(dead_code, reason = "each test binary uses its part of this")]
+mod waits;
 
 use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
-use std::sync::{LazyLock, mpsc};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use greenhub::net::{TcpListener, TcpStream, ToSocketAddrs};
+use greenhub::net::{TcpListener, TcpStream};
 use greenhub::thread::{self, Killed, Outcome};
-use greenhub::{
-    Elapsed, Timeout, deadline, sleep, spawn, spawn_later, time_left, timeout, yield_now,
-};
+use greenhub::{Elapsed, Timeout, deadline, sleep, spawn, time_left, timeout, yield_now};
 
 use support::TimeLimit;
+use waits::WAITS;
 
 const LIMIT: Duration = Duration::from_secs(100);
 const FOREVER: Duration = Duration::from_secs(1_000);
@@ -50,82 +51,16 @@ fn pair() -> (TcpStream, TcpStream) {
     (near, listener.accept().unwrap().0)
 }
 
-/// Waits that nobody ends, by their names.
-const WAITS: [(&str, fn()); 18] = [
-    ("park", thread::park),
-    ("park_timeout", || thread::park_timeout(FOREVER)),
-    ("sleep", || sleep(FOREVER)),
-    ("sleep_until", || {
-        thread::sleep_until(Instant::now() + FOREVER)
-    }),
-    ("yield_now", || {
-        loop {
-            yield_now();
-        }
-    }),
-    ("read", || drop(pair().0.read(&mut [0]))),
-    ("peek", || drop(pair().0.peek(&mut [0]))),
-    ("write", || {
-        let (mut near, _far) = pair();
-        while near.write(&[0; 1 << 16]).is_ok() {}
-    }),
-    ("accept", || {
-        drop(TcpListener::bind("127.0.0.1:0").unwrap().accept())
-    }),
-    ("wait_readable", || {
-        let (reader, _writer) = std::io::pipe().unwrap();
-        let _ = greenhub::io::wait_readable(reader.as_fd(), None);
-    }),
-    ("join", || drop(spawn(|| sleep(SHORT * 10)).join())),
-    ("join_timeout", || {
-        drop(spawn(|| sleep(SHORT * 10)).join_timeout(FOREVER))
-    }),
-    ("kill", || {
-        let other = spawn(|| thread::shielded(|| sleep(SHORT * 10)));
-        yield_now();
-        other.kill();
-    }),
-    ("join on another hub", || {
-        let (send, receive) = mpsc::channel();
-        std::thread::spawn(move || {
-            send.send(spawn(|| sleep(FOREVER))).unwrap();
-            sleep(SHORT * 10);
-        });
-        drop(receive.recv().unwrap().join());
-    }),
-    ("scope", || {
-        thread::scope(|scope| {
-            scope.spawn(thread::park);
-            scope.spawn(|| thread::scope(|scope| drop(scope.spawn(thread::park))));
-        });
-    }),
-    ("join of a later start", || {
-        drop(spawn_later(FOREVER, || ()).join())
-    }),
-    ("look-ups of a name", || {
-        loop {
-            let _ = ("localhost", 1).to_socket_addrs();
-        }
-    }),
-    ("input and output that never waits", || {
-        let (mut near, mut far) = pair();
-        loop {
-            near.write_all(&[1]).unwrap();
-            far.read_exact(&mut [0]).unwrap();
-        }
-    }),
-];
-
 #[test]
 fn every_wait_is_limited() {
     let _limit = TimeLimit::start(LIMIT);
     everywhere(|| {
-        for (name, wait) in WAITS {
+        for &(name, wait) in WAITS {
             let start = Instant::now();
             let dropped = Cell::new(false);
             let result = timeout(SHORT, || {
                 let _notes = OnDrop(|| dropped.set(true));
-                wait();
+                wait(&|| ());
             });
             assert_eq!(result, Err(*ELAPSED), "{name}");
             assert!(start.elapsed() >= SHORT, "{name}: early");
@@ -139,10 +74,14 @@ fn every_wait_is_limited() {
 fn a_limit_that_has_passed_is_met_by_every_wait() {
     let _limit = TimeLimit::start(LIMIT);
     everywhere(|| {
-        for (name, wait) in WAITS {
-            assert_eq!(timeout(Duration::ZERO, wait), Err(*ELAPSED), "{name}");
+        for &(name, wait) in WAITS {
+            assert_eq!(
+                timeout(Duration::ZERO, || wait(&|| ())),
+                Err(*ELAPSED),
+                "{name}"
+            );
             let past = Instant::now();
-            assert_eq!(deadline(past, wait), Err(*ELAPSED), "{name}");
+            assert_eq!(deadline(past, || wait(&|| ())), Err(*ELAPSED), "{name}");
         }
     });
 }
