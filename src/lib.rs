@@ -40,22 +40,22 @@
 //!
 //! # std and gevent
 //!
-//! | std                                  | gevent                      | greenhub                                   |
-//! |--------------------------------------|-----------------------------|--------------------------------------------|
-//! | `thread::spawn`                      | `gevent.spawn`              | [`spawn`], [`thread::spawn`]               |
-//! |                                      | `gevent.spawn_later`        | [`spawn_later`]                            |
-//! | `JoinHandle::join`                   | `Greenlet.get`              | [`thread::JoinHandle::join`]               |
-//! |                                      | `Greenlet.join(timeout)`    | [`thread::JoinHandle::join_timeout`]       |
-//! |                                      | `gevent.joinall`            | [`joinall`]                                |
-//! | `thread::sleep`                      | `gevent.sleep`              | [`sleep`], [`thread::sleep`]               |
-//! | `thread::yield_now`                  | `gevent.sleep(0)`           | [`yield_now`]                              |
-//! | `thread::scope`                      |                             | [`thread::scope`]                          |
-//! | `thread::current`                    | `gevent.getcurrent`         | [`thread::current`]                        |
-//! | `thread::park`, `unpark`             | `hub.switch`                | [`thread::park`], [`thread::Thread::unpark`] |
-//! |                                      | `threadpool.ThreadPool`     | [`blocking`]                               |
-//! | `net::TcpStream`, `net::TcpListener` | `gevent.socket`             | [`net::TcpStream`], [`net::TcpListener`]   |
-//! | `net::ToSocketAddrs`                 | `gevent.socket.getaddrinfo` | [`net::ToSocketAddrs`]                     |
-//! |                                      | `gevent.socket.wait_read`   | [`io::wait_readable`], [`io::wait_writable`] |
+//! | std                                     | gevent                           | greenhub                                     |
+//! |-----------------------------------------|----------------------------------|----------------------------------------------|
+//! | `thread::spawn`, `JoinHandle::join`     | `gevent.spawn`, `g.get`          | [`spawn`], [`thread`]                        |
+//! | `thread::sleep`, `yield_now`            | `gevent.sleep`                   | [`sleep`], [`yield_now`]                     |
+//! |                                         | `g.kill`, `gevent.killall`       | [`JoinHandle::kill`](thread::JoinHandle::kill), [`killall`] |
+//! |                                         | `gevent.Timeout`                 | [`timeout`](timeout()), [`Timeout`]          |
+//! |                                         | `gevent.joinall`, `wait`, `iwait` | [`joinall`], [`wait`], [`iwait`], [`select!`] |
+//! | `sync::{Mutex, mpsc, ..}`               | `gevent.lock`                    | [`sync`]                                     |
+//! |                                         | `gevent.event`, `gevent.queue`   | [`event`], [`queue`]                         |
+//! |                                         | `gevent.pool`, `.threadpool`     | [`pool`], [`blocking`]                       |
+//! | `thread_local!`                         | `gevent.local`                   | [`local`]                                    |
+//! |                                         | `greenlet`, `yield`              | [`greenlet`], [`generator`]                  |
+//! | `net::{TcpStream, TcpListener}`         | `gevent.socket`                  | [`net`], [`io`]                              |
+//! |                                         |                                  | [`Hubs`]                                     |
+//!
+//! The [`guide`] has all of it, with an example for each row, and programs that are translated from both.
 //!
 //! The modules re-export what does not block from std's modules of the same name, so `use std::...` can become
 //! `use greenhub::...`.
@@ -102,6 +102,8 @@ pub mod blocking;
 pub mod event;
 pub mod generator;
 pub mod greenlet;
+#[doc = include_str!("../GUIDE.md")]
+pub mod guide {}
 pub mod hubs;
 pub mod io;
 pub mod local;
