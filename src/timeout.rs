@@ -11,6 +11,7 @@ use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
 use crate::hub;
@@ -200,7 +201,8 @@ pub fn time_left() -> Option<Duration> {
 /// ```
 #[must_use = "the limit ends when the value is dropped"]
 pub struct Timeout {
-    limit: Box<Limit>,
+    /// Made by a box, but not kept in one: a box would claim that nobody else reaches the limit, as its task does.
+    limit: NonNull<Limit>,
     task: TaskRef,
     /// It is used on the thread of its task's hub only.
     not_send: PhantomData<*const ()>,
@@ -224,9 +226,10 @@ impl Timeout {
         require_unwinding("a time limit");
         let hub = hub::here();
         let task = TaskRef::of(hub.running());
-        let limit = Box::new(Limit::time(hub.next_id(), crate::thread::after(limit)));
-        // SAFETY: the box stays until `drop`, which unlinks the limit; if it is forgotten, for ever.
-        unsafe { hub.set_limit(&task, &limit) };
+        let limit = Limit::time(hub.next_id(), crate::thread::after(limit));
+        let limit = NonNull::from(Box::leak(Box::new(limit)));
+        // SAFETY: the limit stays until `drop`, which unlinks it; if that is forgotten, for ever.
+        unsafe { hub.set_limit(&task, limit.as_ref()) };
         Timeout {
             limit,
             task,
@@ -244,7 +247,7 @@ impl Timeout {
     /// ```
     #[must_use]
     pub fn is_expired(&self) -> bool {
-        self.limit.expired.get() || self.deadline() <= Instant::now()
+        self.limit().expired.get() || self.deadline() <= Instant::now()
     }
 
     /// Whether `payload`, which came out of [`catch_unwind`](std::panic::catch_unwind), was sent by this limit. What was not
@@ -266,11 +269,16 @@ impl Timeout {
     /// ```
     #[must_use]
     pub fn caught(&self, payload: &(dyn Any + Send)) -> bool {
-        is_for(payload, &self.limit)
+        is_for(payload, self.limit())
+    }
+
+    fn limit(&self) -> &Limit {
+        // SAFETY: it stays until `drop`.
+        unsafe { self.limit.as_ref() }
     }
 
     fn deadline(&self) -> Instant {
-        self.limit.deadline().expect("it is a limit in time")
+        self.limit().deadline().expect("it is a limit in time")
     }
 }
 
@@ -278,7 +286,9 @@ impl Drop for Timeout {
     fn drop(&mut self) {
         // The hub of this thread is that of the task, because the value never leaves the thread. Without a hub, the thread is
         // ending and the limit has been unlinked.
-        hub::unset_limit(&self.task, &self.limit);
+        hub::unset_limit(&self.task, self.limit());
+        // SAFETY: `start` made the box, and nobody reaches the limit any more.
+        drop(unsafe { Box::from_raw(self.limit.as_ptr()) });
     }
 }
 
@@ -286,7 +296,7 @@ impl fmt::Debug for Timeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Timeout")
             .field("deadline", &self.deadline())
-            .field("expired", &self.limit.expired.get())
+            .field("expired", &self.limit().expired.get())
             .finish_non_exhaustive()
     }
 }
