@@ -71,20 +71,36 @@ pub(crate) fn is_interrupted() -> bool {
 }
 
 /// A number by which locks know their owner: that of the running green thread, or one for all the code of an OS thread
-/// that is not in one. The hub itself has its own. Nobody else has the same at the time. Creates no hub.
+/// that is not in one. The hub itself has its own. Nobody else ever has the same, also after the owner has ended: it may
+/// have leaked what it had locked. Creates no hub.
 #[inline]
 pub(crate) fn context() -> u64 {
-    // Where a thread-local lives is known before the thread has a hub, and remains the same. The top bit keeps addresses
-    // apart from ids, the lowest, which is clear because of the alignment, keeps the hub apart from the root.
-    let thread = CURRENT.with(|current| ptr::from_ref(current).addr() as u64 | 1 << 63);
+    /// Keeps the hub apart from the root.
+    const HUB: u64 = 1 << 63;
     match Hub::current().map(|hub| hub.current.get()) {
         // SAFETY: the running task cannot end while its code runs.
         Some(Some(task)) => match unsafe { task.as_ref() } {
             task if task.has_started() => task.id.get(),
-            _ => thread,
+            _ => thread_context(),
         },
-        Some(None) => thread | 1,
-        None => thread,
+        Some(None) => thread_context() | HUB,
+        None => thread_context(),
+    }
+}
+
+/// The number of the calling thread's root for `context`: not that of the root task, for a thread may have several hubs, one
+/// after the other, or none.
+#[inline]
+fn thread_context() -> u64 {
+    thread_local! {
+        static NUMBER: Cell<u64> = const { Cell::new(0) };
+    }
+    match NUMBER.get() {
+        0 => {
+            NUMBER.set(single_id().get());
+            NUMBER.get()
+        }
+        number => number,
     }
 }
 

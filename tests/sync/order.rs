@@ -253,6 +253,20 @@ fn a_semaphore_does_not_count_beyond_its_range() {
 }
 
 #[test]
+fn a_reentrant_lock_that_an_ended_thread_has_leaked_stays_locked() {
+    let _limit = TimeLimit::start(LIMIT);
+    let lock = ReentrantLock::new(());
+    let on_a_thread = |f: &(dyn Fn() + Sync)| {
+        std::thread::scope(|scope| scope.spawn(f).join().unwrap());
+    };
+    on_a_thread(&|| std::mem::forget(lock.lock()));
+    for _ in 0..10 {
+        // Their thread-locals mostly lie where those of the owner were.
+        on_a_thread(&|| assert!(lock.try_lock().is_none()));
+    }
+}
+
+#[test]
 fn a_reentrant_lock_belongs_to_a_green_thread() {
     let _limit = TimeLimit::start(LIMIT);
     let (lock, log) = (Rc::new(ReentrantLock::new(Cell::new(0))), Log::default());
