@@ -19,6 +19,9 @@
 //! - A green thread that still waits when its OS thread ends is unwound there; [`Killed`] is what its joiners get. That
 //!   includes the main thread, also when its root calls [`std::process::exit`]. With `panic = "abort"` it is not unwound.
 //! - A panic hook must not call anything of this crate that blocks.
+//! - std counts panics per OS thread. While a green thread waits in a destructor, in the midst of unwinding, the panic of another
+//!   one on its OS thread cannot be told from its: [`panicking`] is false in that one, it poisons no locks, and a kill or a time
+//!   limit that ends a wait in one of its own destructors ends the process, as a panic in there would.
 
 mod builder;
 mod end;
