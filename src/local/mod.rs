@@ -32,6 +32,7 @@
 //! # Differences from std
 //!
 //! - A value lives on the heap and is found through the green thread's table: an access costs about 5 ns.
+//! - An initialiser may wait; that of std's must not, see [`thread`](crate::thread#differences-from-std).
 //! - std aborts the process when a destructor panics.
 //! - A job on the pool of OS threads uses the values of the OS thread that happens to run it.
 //! - Code that an OS thread runs after its hub has ended, in destructors of std's thread-locals, finds fresh values.

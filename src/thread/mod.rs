@@ -16,6 +16,10 @@
 //! - `thread_local!` variables belong to the OS thread, hence are shared by its green threads. Crates that keep a pointer to a
 //!   local variable in one while a closure runs (`scoped_tls` and the like) count on nothing else running meanwhile, and
 //!   must not be used around a call that waits.
+//! - **The initialiser of a `thread_local!` variable must not wait.** std takes it for granted that nothing else on its OS thread runs
+//!   meanwhile. If another green thread does, uses the variable, and waits while it does, then the value is replaced
+//!   and dropped under it: memory that has been freed is read, without any unsafe code of the program's. Nothing in this crate can
+//!   tell. An initialiser that is `const { .. }` never waits, and that of a [`green_local!`](crate::green_local) may.
 //! - A green thread that still waits when its OS thread ends is unwound there; [`Killed`] is what its joiners get. That
 //!   includes the main thread, also when its root calls [`std::process::exit`]. With `panic = "abort"` it is not unwound.
 //! - A panic hook must not call anything of this crate that blocks.
