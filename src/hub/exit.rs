@@ -115,6 +115,14 @@ impl Hub {
         ended
     }
 
+    /// Sees to it that nothing is handed any more to green threads that are left as they are: whoever comes upon one in a line
+    /// finds its wait ended, and turns to the next. None is scheduled, so none goes on.
+    fn abandon_all(&self) {
+        for task in self.tasks.snapshot() {
+            task.cancel_wait();
+        }
+    }
+
     /// Whether the green threads that are left can be unwound: with `panic = "abort"` nothing can.
     fn may_unwind(&self) -> bool {
         self.tasks.len() == 0 || !(cfg!(panic = "abort") || self.exit.is_late.get())
@@ -176,6 +184,7 @@ pub(super) unsafe extern "C" fn end(hub: *mut c_void) {
     }
     if !this.unwind_all() || !this.end_root() {
         // Their memory stays, and so does the hub, to which they belong.
+        this.abandon_all();
         CURRENT.set(ptr::null());
         return;
     }

@@ -1,9 +1,12 @@
 //! A program that is built with `panic = "abort"`; its argument says what it does.
 
 use std::io::{Read, Write};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use greenhub::net::{TcpListener, TcpStream, ToSocketAddrs};
+use greenhub::queue::Queue;
+use greenhub::sync::Mutex;
 use greenhub::thread;
 use greenhub::{
     Timeout, deadline, joinall, killall, sleep, spawn, spawn_later, timeout, yield_now,
@@ -98,5 +101,21 @@ fn works() {
     .unwrap();
     drop(spawn(thread::park));
     yield_now();
+
+    // Nothing is handed to what is left so.
+    let (queue, lock) = (Arc::new(Queue::new()), Arc::new(Mutex::new(0)));
+    let guard = lock.lock().unwrap();
+    let (theirs, their_lock) = (Arc::clone(&queue), Arc::clone(&lock));
+    std::thread::spawn(move || {
+        spawn(move || theirs.get());
+        spawn(move || *their_lock.lock().unwrap() += 1);
+        yield_now();
+    })
+    .join()
+    .unwrap();
+    queue.put(7).unwrap();
+    assert_eq!(queue.try_get(), Ok(7));
+    drop(guard);
+    assert_eq!(*lock.try_lock().unwrap(), 0);
     println!("all works");
 }
