@@ -34,7 +34,8 @@
 //! call works there as well; while the root waits, it runs the *hub*, the loop that resumes the green threads of that OS
 //! thread. There is no runtime to start. Green threads make progress only while their root waits.
 //!
-//! Several OS threads may each have a hub, and [`Hubs`] starts some for work that one core is not enough for. Handles, [`Thread::unpark`](thread::Thread::unpark) and streams work between them.
+//! Several OS threads may each have a hub, and [`Hubs`] starts some for work that one core is not enough for. Handles, locks,
+//! queues, [`Thread::unpark`](thread::Thread::unpark) and streams work between them.
 //!
 //! When an OS thread ends, the green threads that are left on it are unwound, oldest first; see [`thread::Killed`].
 //!
