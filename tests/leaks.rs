@@ -172,15 +172,15 @@ fn lookups_leave_few_threads() {
     for _ in 0..300 {
         assert!(("localhost", 1).to_socket_addrs().unwrap().next().is_some());
     }
-    // A thread that has just answered may not be idle again when the next look-up comes.
+    // A thread that has just answered may not be idle again when the next look-up comes. The harness has threads as well.
     let after = entries("/proc/self/task");
-    assert!(after <= before + RESOLVERS, "{after} threads");
+    assert!(after <= before + RESOLVERS + SLACK, "{after} threads");
     let many: Vec<_> = (0..300)
         .map(|_| spawn(|| ("localhost", 1).to_socket_addrs().unwrap().count()))
         .collect();
     yield_now();
     let during = entries("/proc/self/task");
-    assert!(during <= before + RESOLVERS, "{during} threads");
+    assert!(during <= before + RESOLVERS + SLACK, "{during} threads");
     for lookup in many {
         assert!(lookup.join().unwrap() > 0);
     }
