@@ -3,9 +3,11 @@
 //! Every server listens on port 0 and prints the address that it got. Waiting is done on events (a line that comes, a
 //! socket closed, the process ended), each with a limit after which the test fails.
 
+#[path = "support/example.rs"]
+mod example;
+
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,26 +16,13 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use rustix::process::{Pid, Signal, kill_process};
 
+use example::executable;
+
 /// After this long something that should have happened counts as missing.
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// Options with which clients may send as much as they like.
 const UNLIMITED: &[&str] = &["--rate", "1e9", "--burst", "1000000"];
-
-/// The example's executable. Cargo builds examples before it runs the tests of a package.
-fn executable() -> PathBuf {
-    let test = std::env::current_exe().expect("the path of this test");
-    let profile = test
-        .ancestors()
-        .nth(2)
-        .expect("target/<profile>/deps/<test>");
-    let path = profile.join("examples/chat_server");
-    assert!(
-        path.exists(),
-        "{path:?} is missing: run `cargo build --example chat_server`"
-    );
-    path
-}
 
 /// A running server; killed when the test ends, whichever way it ends.
 struct Server {
@@ -44,7 +33,7 @@ struct Server {
 
 impl Server {
     fn start(options: &[&[&str]]) -> Server {
-        let mut child = Command::new(executable())
+        let mut child = Command::new(executable("chat_server"))
             .args(["--listen", "127.0.0.1:0"])
             .args(options.concat())
             .stdout(Stdio::piped())
@@ -211,7 +200,7 @@ impl Client {
 
 /// Runs the example to its end, for options with which it must not start serving.
 fn run(options: &[&str]) -> Output {
-    Command::new(executable())
+    Command::new(executable("chat_server"))
         .args(options)
         .output()
         .expect("run chat_server")

@@ -3,35 +3,24 @@
 //! Every server listens on port 0 and prints the address that it got. Waiting is done on events (a line printed, a
 //! socket closed, the process ended), each with a limit after which the test fails.
 
+#[path = "support/example.rs"]
+mod example;
+
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use example::executable;
+
 /// After this long something that should have happened counts as missing.
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// How long to look for something that must not happen.
 const QUIET: Duration = Duration::from_millis(300);
-
-/// The example's executable. Cargo builds examples before it runs the tests of a package.
-fn executable() -> PathBuf {
-    let test = std::env::current_exe().expect("the path of this test");
-    let profile = test
-        .ancestors()
-        .nth(2)
-        .expect("target/<profile>/deps/<test>");
-    let path = profile.join("examples/echo_server");
-    assert!(
-        path.exists(),
-        "{path:?} is missing: run `cargo build --example echo_server`"
-    );
-    path
-}
 
 /// A running server; killed when the test ends, whichever way it ends.
 struct Server {
@@ -42,7 +31,7 @@ struct Server {
 
 impl Server {
     fn start(options: &[&str]) -> Server {
-        let mut child = Command::new(executable())
+        let mut child = Command::new(executable("echo_server"))
             .args(["--listen", "127.0.0.1:0"])
             .args(options)
             .stdout(Stdio::piped())
@@ -128,7 +117,7 @@ fn assert_closed(mut stream: &TcpStream) {
 
 /// Runs the example to its end, for options with which it must not start serving.
 fn run(options: &[&str]) -> Output {
-    Command::new(executable())
+    Command::new(executable("echo_server"))
         .args(options)
         .output()
         .expect("run echo_server")

@@ -1,29 +1,18 @@
 //! Runs the `producer_consumer` example as a child process.
 
+#[path = "support/example.rs"]
+mod example;
+
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// The example's executable. Cargo builds examples before it runs the tests of a package.
-fn executable() -> PathBuf {
-    let test = std::env::current_exe().expect("the path of this test");
-    let profile = test
-        .ancestors()
-        .nth(2)
-        .expect("target/<profile>/deps/<test>");
-    let path = profile.join("examples/producer_consumer");
-    assert!(
-        path.exists(),
-        "{path:?} is missing: run `cargo build --example producer_consumer`"
-    );
-    path
-}
+use example::executable;
 
 fn run(options: &[&str]) -> Output {
-    Command::new(executable())
+    Command::new(executable("producer_consumer"))
         .args(options)
         .output()
         .expect("start producer_consumer")
@@ -68,7 +57,7 @@ fn a_slow_producer_makes_consumers_wait() {
 
 #[test]
 fn a_signal_stops_the_producers_and_drains_the_queue() {
-    let mut child = Command::new(executable())
+    let mut child = Command::new(executable("producer_consumer"))
         .args(["--items", "100000000", "--consume", "0.01"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -88,7 +77,7 @@ fn a_signal_stops_the_producers_and_drains_the_queue() {
 
 #[test]
 fn a_second_signal_kills_the_consumers() {
-    let mut child = Command::new(executable())
+    let mut child = Command::new(executable("producer_consumer"))
         .args(["--items", "1000", "--consumers", "2", "--consume", "3600"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
