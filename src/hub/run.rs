@@ -41,8 +41,19 @@ impl Hub {
     /// The next task in the ready queue, unless it is time to look at events.
     #[inline(always)]
     pub(super) fn next_turn(&self) -> Option<NonNull<Task>> {
-        if self.ready.is_empty() && !self.take_injected() || !self.batch.take_turn(|| self.clock())
-        {
+        if self.ready.is_empty() {
+            return self.next_injected();
+        }
+        if !self.batch.take_turn(|| self.clock()) {
+            return None;
+        }
+        self.ready.pop()
+    }
+
+    /// As `next_turn`, when nothing is ready. Apart, so that the usual way looks at the queue once.
+    #[cold]
+    fn next_injected(&self) -> Option<NonNull<Task>> {
+        if !self.take_injected() || !self.batch.take_turn(|| self.clock()) {
             return None;
         }
         self.ready.pop()
