@@ -200,7 +200,9 @@ fn suspend(
     publish(waker);
     let switched = hub.switch_out(task);
     hub.count_external_wait(-external);
-    hub.disarm(task);
+    if deadline.is_some() {
+        hub.disarm(task);
+    }
     task.reason.set(Reason::Turn);
     match switched {
         Ok(()) => Ok(task.finish_wait()),

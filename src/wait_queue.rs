@@ -31,7 +31,6 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::{self, NonNull};
 use std::time::Instant;
 
-use crate::atomic::{AtomicBool, Ordering};
 use crate::biased_lock::{self, BiasedLock};
 use crate::hub;
 use crate::park::{self, TimedOut};
@@ -40,9 +39,6 @@ use crate::task::{Reason, Wait, Waker};
 /// See the module's documentation.
 pub(crate) struct WaitQueue<T, const LINES: usize = 1> {
     inner: BiasedLock<Inner<T, LINES>>,
-    /// Whether there are nodes in each line. Written under the lock; read without it by those for whom an answer that is out
-    /// of date will do, or cannot be, since all waiters are on their own thread.
-    has_waiters: [AtomicBool; LINES],
 }
 
 struct Inner<T, const LINES: usize> {
@@ -137,16 +133,7 @@ impl<T, const LINES: usize> WaitQueue<T, LINES> {
     }
 
     const fn with_lock(inner: BiasedLock<Inner<T, LINES>>) -> Self {
-        WaitQueue {
-            inner,
-            has_waiters: [const { AtomicBool::new(false) }; LINES],
-        }
-    }
-
-    /// Whether anybody waits in a line, looked at without the lock.
-    #[inline]
-    pub(crate) fn has_waiters(&self, line: usize) -> bool {
-        self.has_waiters[line].load(Ordering::Relaxed)
+        WaitQueue { inner }
     }
 
     #[inline(always)]
@@ -267,7 +254,6 @@ impl<'a, T, const LINES: usize> Guard<'a, T, LINES> {
             None => self.inner.lines[line].first = Some(node),
         }
         self.inner.lines[line].last = Some(node);
-        self.queue.has_waiters[line].store(true, Ordering::Relaxed);
     }
 
     /// Takes a node out of its line. Returns whether it was still there: if not, it had been notified.
@@ -296,8 +282,6 @@ impl<'a, T, const LINES: usize> Guard<'a, T, LINES> {
                 None => line.last = previous,
             }
         }
-        let has_waiters = line.first.is_some();
-        self.queue.has_waiters[node.line].store(has_waiters, Ordering::Relaxed);
     }
 
     /// Ends the wait of the task that has waited longest. Returns whether there was one.
@@ -347,7 +331,6 @@ impl<'a, T, const LINES: usize> Guard<'a, T, LINES> {
                 Some(next) => next.as_ref().previous.set(None),
                 None => self.inner.lines[line].last = None,
             }
-            self.queue.has_waiters[line].store(next.is_some(), Ordering::Relaxed);
             match whom {
                 Whom::Task(waker) => hub::notify(waker),
                 Whom::Observer(observer) => {

@@ -148,10 +148,7 @@ impl State {
     }
 
     fn notify_one(&self, direction: Direction) {
-        let line = direction as usize;
-        if self.waiters.has_waiters(line) {
-            self.waiters.lock().notify_one_in(line);
-        }
+        self.waiters.lock().notify_one_in(direction as usize);
     }
 
     fn is_drained(&self, direction: Direction) -> bool {

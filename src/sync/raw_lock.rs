@@ -138,7 +138,7 @@ impl RawLock {
     fn acquire_contended(&self, wants: usize, reason: Reason) {
         let mut queue = self.queue.lock();
         let held = self.claim();
-        if !self.queue.has_waiters(0) && grants(held, wants) {
+        if queue.first_in(0).is_none() && grants(held, wants) {
             self.settle(&mut queue, held + wants);
             return;
         }
@@ -171,7 +171,11 @@ impl RawLock {
                 held += wants;
             }
         }
-        let queued = if self.queue.has_waiters(0) { QUEUED } else { 0 };
+        let queued = if queue.first_in(0).is_some() {
+            QUEUED
+        } else {
+            0
+        };
         // Those who were let in may run on other threads by now; they find `QUEUED` and wait for the queue's lock.
         self.word.store(held | queued, Ordering::Release);
     }

@@ -272,7 +272,7 @@ impl Semaphore {
 
     #[inline]
     fn take(&self, permits: &mut Guard<'_, usize, 2>, n: usize) -> Option<SemaphoreGuard<'_>> {
-        if self.permits.has_waiters(TAKERS) || **permits < n {
+        if permits.first_in(TAKERS).is_some() || **permits < n {
             return None;
         }
         **permits -= n;

@@ -122,7 +122,7 @@ fn hand_over(waiters: &[Waiter], shared: bool) {
         thread.join().unwrap();
     }
     assert_eq!(permits.lock().get(), 1);
-    assert!(!permits.has_waiters(0));
+    assert!(permits.lock().first_in(0).is_none());
 }
 
 /// Of two permits, given by another task of the waiter's hub and by another thread, the waiter gets one at most.
